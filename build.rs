@@ -1,0 +1,26 @@
+//! Turns `proto/` into Rust, without protoc: protox compiles the files, tonic-prost-build (the name that
+//! tonic-build carries for prost users since 0.14) generates the code, and the descriptor set is kept for reflection.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let api = "proto/headlessly/communication/v1";
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(api)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "proto"));
+    files.sort();
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(files)?;
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .bytes(".headlessly.communication.v1.Attachment.content")
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .boxed(".headlessly.communication.v1.SendMessageRequest.target.message")
+        .emit_rerun_if_changed(false)
+        .include_file("protos.rs")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

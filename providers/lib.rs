@@ -1,0 +1,7 @@
+//! The roads on which messages leave: the plugin contract, the plugins, and the suite that tells whether one is right.
+//!
+//! One folder is one plugin. Adding one means: its folder, a line here, a line in [`registry`].
+
+pub mod contract;
+pub mod registry;
+pub mod shared;
