@@ -1,0 +1,11 @@
+//! The rules, pure: no I/O, no clock, no randomness. Times and ids come in as arguments.
+
+pub mod contact;
+pub mod crm;
+pub mod event;
+pub mod filter;
+pub mod ids;
+pub mod message;
+pub mod status;
+
+pub use headlessly_providers::contract::{Channel, Priority, Reporting, Timestamp};
