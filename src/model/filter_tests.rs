@@ -85,7 +85,7 @@ fn errors_tell_the_place_and_the_way_out() {
         (
             r#"{"$nor": []}"#,
             format!(
-                "filter.$nor: `$nor` is not an operator, did you mean `$or`? known are $and $or $not {field_operators}"
+                "filter.$nor: `$nor` is not an operator, did you mean `$not`? known are $and $or {field_operators}"
             ),
         ),
         (r#"{"$eq": 1}"#, r#"filter.$eq: stands under a field: {"status": {"$eq": ...}}"#.to_owned()),

@@ -10,8 +10,8 @@ use super::{
 /// The operators that stand under a field.
 const FIELD_OPERATORS: [&str; 11] =
     ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$regex", "$not"];
-/// The operators that stand beside fields.
-const GROUP_OPERATORS: [&str; 3] = ["$and", "$or", "$not"];
+/// The operators that stand only beside fields.
+const GROUP_OPERATORS: [&str; 2] = ["$and", "$or"];
 
 /// Reads the JSON form: `{"channel": "EMAIL", "created_at": {"$gte": "2026-01-01T00:00:00Z"}}`. Blank text is no condition.
 ///
