@@ -84,7 +84,7 @@ impl Compiler<'_> {
             Test::In(true, values) => self.one_of(&place, values)?,
             Test::In(false, values) => not(&self.one_of(&place, values)?),
             Test::Exists(true) => self.exists(&place)?,
-            Test::Exists(false) => not(&self.exists(&place)?),
+            Test::Exists(false) => self.unset(&place)?,
             Test::Regex(pattern) => self.regex(&place, pattern)?,
         })
     }
@@ -110,7 +110,7 @@ impl Compiler<'_> {
             }
             kind => {
                 if unset {
-                    ways.push(not(&self.exists(place)?));
+                    ways.push(self.unset(place)?);
                 }
                 let given = values.iter().filter(|value| **value != Value::Null);
                 let wanted = given.map(|value| value::stored(place.path, kind, value));
@@ -176,6 +176,14 @@ impl Compiler<'_> {
                 let (open, expression, close) = self.element(place);
                 format!("{open}{expression} IS NOT NULL{close}")
             }
+        })
+    }
+
+    fn unset(&mut self, place: &Place<'_>) -> Result<String, FilterError> {
+        Ok(match place.field.kind {
+            Kind::Json => not(&self.exists(place)?),
+            Kind::List | Kind::Parts(..) => format!("NOT {}", self.exists(place)?),
+            _ => format!("{} IS NULL", self.element(place).1),
         })
     }
 
