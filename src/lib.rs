@@ -15,3 +15,4 @@ pub mod pb {
 }
 
 pub mod model;
+pub mod store;

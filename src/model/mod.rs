@@ -7,5 +7,6 @@ pub mod filter;
 pub mod ids;
 pub mod message;
 pub mod status;
+pub mod verbs;
 
 pub use headlessly_providers::contract::{Channel, Priority, Reporting, Timestamp};

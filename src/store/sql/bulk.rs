@@ -28,7 +28,15 @@ pub(in super::super) struct Bulk {
 impl Bulk {
     /// `INSERT ... VALUES` rows of this many columns, then `after`.
     pub(in super::super) const fn insert(before: &'static str, columns: usize, after: &'static str) -> Self {
-        Self { before, after, types: &[], columns, fixed: 0, tuples: true, texts: [const { OnceLock::new() }; 4] }
+        Self {
+            before,
+            after,
+            types: &[],
+            columns,
+            fixed: 0,
+            tuples: true,
+            texts: [const { OnceLock::new() }; 4],
+        }
     }
 
     /// `WITH v(...) AS (VALUES` rows of these types `)`, then `after`.
@@ -50,7 +58,15 @@ impl Bulk {
 
     /// `... IN (` values `)`, after this many fixed parameters.
     pub(in super::super) const fn among(before: &'static str, fixed: usize, after: &'static str) -> Self {
-        Self { before, after, types: &[], columns: 1, fixed, tuples: false, texts: [const { OnceLock::new() }; 4] }
+        Self {
+            before,
+            after,
+            types: &[],
+            columns: 1,
+            fixed,
+            tuples: false,
+            texts: [const { OnceLock::new() }; 4],
+        }
     }
 
     fn text(&'static self, index: usize) -> &'static str {

@@ -38,9 +38,9 @@ static SAVE: Bulk = Bulk::with(
      sent_at, delivered_at, read_at, failed_at, failure_reason, failure_code, failure_detail, cancelled_at, expired_at, \
      provider, provider_message_id, attempts, reporting, deleted_at, erase) AS (VALUES ",
     &[
-        "BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "INTEGER", "BIGINT", "BIGINT", "BIGINT",
-        "BIGINT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT", "INTEGER", "SMALLINT",
-        "BIGINT", "SMALLINT",
+        "BIGINT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "INTEGER", "BIGINT", "BIGINT",
+        "BIGINT", "BIGINT", "BIGINT", "BIGINT", "TEXT", "TEXT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT",
+        "INTEGER", "SMALLINT", "BIGINT", "SMALLINT",
     ],
     ") UPDATE message SET version = v.version, updated_at = v.updated_at, channel = v.channel, \
      scheduled_at = v.scheduled_at, expires_at = v.expires_at, status = v.status, generation = v.generation, \
@@ -90,7 +90,11 @@ pub(in super::super) struct Rows {
 
 impl Rows {
     /// Loads the rows of these messages that are not loaded yet.
-    pub(in super::super) async fn load(&mut self, conn: &mut Conn, ids: &[MessageId]) -> Result<(), StoreError> {
+    pub(in super::super) async fn load(
+        &mut self,
+        conn: &mut Conn,
+        ids: &[MessageId],
+    ) -> Result<(), StoreError> {
         let mut missing: Vec<i64> =
             ids.iter().filter(|id| !self.rows.contains_key(id)).map(|id| id.0).collect();
         missing.sort_unstable();
@@ -159,7 +163,8 @@ impl Rows {
 
     /// Writes everything that changed.
     pub(in super::super) async fn save(self, conn: &mut Conn, after: &mut After) -> Result<(), StoreError> {
-        let mut changed: Vec<&(Row, Row)> = self.rows.values().filter(|(before, now)| before != now).collect();
+        let mut changed: Vec<&(Row, Row)> =
+            self.rows.values().filter(|(before, now)| before != now).collect();
         // In the order of their keys: good for the pages, and two nodes cannot lock crosswise.
         changed.sort_unstable_by_key(|(_, now)| now.state.id);
         let states: Vec<(&State, bool)> = changed

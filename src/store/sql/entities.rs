@@ -35,14 +35,21 @@ static TICKETS: Bulk = Bulk::insert(
 type Answer<T> = Result<Result<T, StoreError>, StoreError>;
 
 /// Remembers the request, if there is one; `Some` when the call is already answered by it.
-async fn first(conn: &mut Conn, request: Option<&RequestKey>) -> Result<Option<Result<Ack, StoreError>>, StoreError> {
+async fn first(
+    conn: &mut Conn,
+    request: Option<&RequestKey>,
+) -> Result<Option<Result<Ack, StoreError>>, StoreError> {
     let Some(key) = request else { return Ok(None) };
     let ack = insert::requests(conn, &[key]).await?.pop();
     Ok(ack.filter(|ack| !matches!(ack, Ok(Ack::Done))))
 }
 
 /// Creates, replaces or deletes a contact.
-pub(in super::super) async fn contact(conn: &mut Conn, write: &ContactWrite, after: &mut After) -> Answer<Ack> {
+pub(in super::super) async fn contact(
+    conn: &mut Conn,
+    write: &ContactWrite,
+    after: &mut After,
+) -> Answer<Ack> {
     if let Some(ack) = first(conn, write.request.as_ref()).await? {
         return Ok(ack);
     }
@@ -56,7 +63,8 @@ pub(in super::super) async fn contact(conn: &mut Conn, write: &ContactWrite, aft
          metadata = $6, deleted_at = $7, version = $8, updated_at = $9, created_at = $10, created_by = $11 \
          WHERE tenant = $12 AND id = $13 AND version = $8 - 1"
     };
-    let written = bind_contact(sqlx::query(text), contact).execute(&mut *conn).await.map_err(dialect::error)?;
+    let written =
+        bind_contact(sqlx::query(text), contact).execute(&mut *conn).await.map_err(dialect::error)?;
     if written.rows_affected() == 0 {
         if let Some(key) = &write.request {
             insert::forget_request(conn, key).await?;
@@ -70,12 +78,13 @@ pub(in super::super) async fn contact(conn: &mut Conn, write: &ContactWrite, aft
 }
 
 async fn clash(conn: &mut Conn, contact: &Contact) -> Answer<Ack> {
-    let version: Option<i64> = sqlx::query_scalar("SELECT version FROM contact WHERE tenant = $1 AND id = $2")
-        .bind(contact.tenant.shared())
-        .bind(contact.id.clone())
-        .fetch_optional(conn)
-        .await
-        .map_err(dialect::error)?;
+    let version: Option<i64> =
+        sqlx::query_scalar("SELECT version FROM contact WHERE tenant = $1 AND id = $2")
+            .bind(contact.tenant.shared())
+            .bind(contact.id.clone())
+            .fetch_optional(conn)
+            .await
+            .map_err(dialect::error)?;
     Ok(Err(match version {
         None => StoreError::NotFound,
         Some(_) if contact.version == 1 => StoreError::Clash(Clash::Exists),
@@ -146,46 +155,48 @@ pub(in super::super) async fn device(conn: &mut Conn, write: &DeviceWrite, after
 }
 
 async fn activities(conn: &mut Conn, activities: &[Activity]) -> Result<(), StoreError> {
-    ACTIVITIES.run(conn, activities, |query, activity| {
-        query
-            .bind(activity.id.0)
-            .bind(activity.tenant.shared())
-            .bind(activity.version)
-            .bind(activity.created_at.0)
-            .bind(activity.updated_at.0)
-            .bind(activity.created_by.clone())
-            .bind(activity.subject.clone())
-            .bind(activity.kind.clone())
-            .bind(activity.contact.clone())
-            .bind(activity.status.clone())
-            .bind(activity.description.clone())
-            .bind(activity.message.map(|id| id.0))
-            .bind(activity.event.map(|id| id.0))
-    })
-    .await?;
+    ACTIVITIES
+        .run(conn, activities, |query, activity| {
+            query
+                .bind(activity.id.0)
+                .bind(activity.tenant.shared())
+                .bind(activity.version)
+                .bind(activity.created_at.0)
+                .bind(activity.updated_at.0)
+                .bind(activity.created_by.clone())
+                .bind(activity.subject.clone())
+                .bind(activity.kind.clone())
+                .bind(activity.contact.clone())
+                .bind(activity.status.clone())
+                .bind(activity.description.clone())
+                .bind(activity.message.map(|id| id.0))
+                .bind(activity.event.map(|id| id.0))
+        })
+        .await?;
     let events: Vec<NewEvent> = activities.iter().map(activity_created).collect();
     insert::events(conn, &events).await
 }
 
 async fn tickets(conn: &mut Conn, tickets: &[Ticket]) -> Result<(), StoreError> {
-    TICKETS.run(conn, tickets, |query, ticket| {
-        query
-            .bind(ticket.id.0)
-            .bind(ticket.tenant.shared())
-            .bind(ticket.version)
-            .bind(ticket.created_at.0)
-            .bind(ticket.updated_at.0)
-            .bind(ticket.created_by.clone())
-            .bind(ticket.subject.clone())
-            .bind(ticket.description.clone())
-            .bind(ticket.status.clone())
-            .bind(ticket.priority.clone())
-            .bind(ticket.channel.clone())
-            .bind(ticket.requester.clone())
-            .bind(ticket.message.map(|id| id.0))
-            .bind(ticket.event.map(|id| id.0))
-    })
-    .await?;
+    TICKETS
+        .run(conn, tickets, |query, ticket| {
+            query
+                .bind(ticket.id.0)
+                .bind(ticket.tenant.shared())
+                .bind(ticket.version)
+                .bind(ticket.created_at.0)
+                .bind(ticket.updated_at.0)
+                .bind(ticket.created_by.clone())
+                .bind(ticket.subject.clone())
+                .bind(ticket.description.clone())
+                .bind(ticket.status.clone())
+                .bind(ticket.priority.clone())
+                .bind(ticket.channel.clone())
+                .bind(ticket.requester.clone())
+                .bind(ticket.message.map(|id| id.0))
+                .bind(ticket.event.map(|id| id.0))
+        })
+        .await?;
     let events: Vec<NewEvent> = tickets.iter().map(ticket_created).collect();
     insert::events(conn, &events).await
 }

@@ -26,9 +26,9 @@ use crate::{
         verbs::Row,
     },
     store::{
-        Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite, Effects,
-        EventQuery, FindQuery, NewReceipt, Page, QueueDepth, Reads, ReceiptRow, Record, RequestKey, Rewrite, Store,
-        StoreError, Swept, Taker, Writes,
+        Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite,
+        Effects, EventQuery, FindQuery, NewReceipt, Page, QueueDepth, Reads, ReceiptRow, Record, RequestKey,
+        Rewrite, Store, StoreError, Swept, Taker, Writes,
     },
 };
 
@@ -56,7 +56,14 @@ impl std::fmt::Debug for SqlStore {
 /// Contacts that were read lately. Dropped as a whole when one changes: writes are rare beside reads.
 #[derive(Default)]
 struct ContactCache {
-    known: Mutex<(u64, HashMap<(Tenant, String), Arc<Contact>>)>,
+    known: Mutex<Known>,
+}
+
+/// What is known as of a generation of the contacts.
+#[derive(Default)]
+struct Known {
+    generation: u64,
+    contacts: HashMap<(Tenant, String), Arc<Contact>>,
 }
 
 impl SqlStore {
@@ -66,7 +73,13 @@ impl SqlStore {
         guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self, StoreError> {
         let secret = secret(&mut conn).await?;
-        Ok(Self { writer: Writer::start(conn), pool, secret, contacts: ContactCache::default(), _guard: guard })
+        Ok(Self {
+            writer: Writer::start(conn),
+            pool,
+            secret,
+            contacts: ContactCache::default(),
+            _guard: guard,
+        })
     }
 
     async fn read(&self) -> Result<sqlx::pool::PoolConnection<Db>, StoreError> {
@@ -83,7 +96,10 @@ async fn secret(conn: &mut Conn) -> Result<Vec<u8>, StoreError> {
         .execute(&mut *conn)
         .await
         .map_err(dialect::error)?;
-    sqlx::query_scalar("SELECT value FROM meta WHERE name = 'secret'").fetch_one(conn).await.map_err(dialect::error)
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = 'secret'")
+        .fetch_one(conn)
+        .await
+        .map_err(dialect::error)
 }
 
 /// The answer of the kind that this work has.
@@ -264,14 +280,19 @@ impl Store for SqlStore {
 
 impl ContactCache {
     /// Those that are known as of this generation, and the ids of the others.
-    fn get<'i>(&self, generation: u64, tenant: &Tenant, ids: &[&'i str]) -> (Vec<Arc<Contact>>, Vec<&'i str>) {
+    fn get<'i>(
+        &self,
+        generation: u64,
+        tenant: &Tenant,
+        ids: &[&'i str],
+    ) -> (Vec<Arc<Contact>>, Vec<&'i str>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0 != generation {
-            *known = (generation, HashMap::new());
+        if known.generation != generation {
+            *known = Known { generation, contacts: HashMap::new() };
         }
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for id in ids {
-            match known.1.get(&(tenant.clone(), (*id).to_owned())) {
+            match known.contacts.get(&(tenant.clone(), (*id).to_owned())) {
                 Some(contact) => found.push(contact.clone()),
                 None => missing.push(*id),
             }
@@ -282,14 +303,14 @@ impl ContactCache {
     /// Keeps what was read between two looks at the generation, unless a write came in between.
     fn put(&self, before: u64, after: u64, contacts: &[Arc<Contact>]) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if before != after || known.0 != after {
+        if before != after || known.generation != after {
             return;
         }
-        if known.1.len() + contacts.len() > CONTACTS {
-            known.1.clear();
+        if known.contacts.len() + contacts.len() > CONTACTS {
+            known.contacts.clear();
         }
         for contact in contacts {
-            known.1.insert((contact.tenant.clone(), contact.id.clone()), contact.clone());
+            known.contacts.insert((contact.tenant.clone(), contact.id.clone()), contact.clone());
         }
     }
 }

@@ -163,37 +163,39 @@ pub(in super::super) struct Place {
 
 /// Places in the queue, new or changed.
 pub(in super::super) async fn places(conn: &mut Conn, places: &[Place]) -> Result<(), StoreError> {
-    QUEUE.run(conn, places, |query, place| {
-        query
-            .bind(place.id.0)
-            .bind(place.tenant.shared())
-            .bind(place.channel.as_str())
-            .bind(lane(place.priority))
-            .bind(wait_number(place.queued.wait))
-            .bind(place.queued.due_at.0)
-            .bind(place.queued.epoch)
-            .bind(place.queued.tries)
-            .bind(i16::from(place.queued.ambiguous))
-            .bind(place.queued.expires_at.0)
-    })
-    .await
-    .map(drop)
+    QUEUE
+        .run(conn, places, |query, place| {
+            query
+                .bind(place.id.0)
+                .bind(place.tenant.shared())
+                .bind(place.channel.as_str())
+                .bind(lane(place.priority))
+                .bind(wait_number(place.queued.wait))
+                .bind(place.queued.due_at.0)
+                .bind(place.queued.epoch)
+                .bind(place.queued.tries)
+                .bind(i16::from(place.queued.ambiguous))
+                .bind(place.queued.expires_at.0)
+        })
+        .await
+        .map(drop)
 }
 
 /// Lines of the log, in this order.
 pub(in super::super) async fn events(conn: &mut Conn, events: &[NewEvent]) -> Result<(), StoreError> {
-    EVENTS.run(conn, events, |query, event| {
-        query
-            .bind(event.tenant.shared())
-            .bind(event.kind)
-            .bind(event.target.clone())
-            .bind(event.actor.clone())
-            .bind(event.at.0)
-            .bind(event.version)
-            .bind(serde_json::to_string(&event.data).unwrap_or_else(|_| "{}".to_owned()))
-    })
-    .await
-    .map(drop)
+    EVENTS
+        .run(conn, events, |query, event| {
+            query
+                .bind(event.tenant.shared())
+                .bind(event.kind)
+                .bind(event.target.clone())
+                .bind(event.actor.clone())
+                .bind(event.at.0)
+                .bind(event.version)
+                .bind(serde_json::to_string(&event.data).unwrap_or_else(|_| "{}".to_owned()))
+        })
+        .await
+        .map(drop)
 }
 
 /// A try with the message it belongs to.
@@ -209,26 +211,27 @@ pub(in super::super) struct Tried {
 
 /// Hand-off tries.
 pub(in super::super) async fn attempts(conn: &mut Conn, tries: &[Tried]) -> Result<(), StoreError> {
-    ATTEMPTS.run(conn, tries, |query, tried| {
-        let attempt = &tried.attempt;
-        query
-            .bind(attempt.id)
-            .bind(tried.tenant.shared())
-            .bind(tried.message.0)
-            .bind(tried.generation)
-            .bind(attempt.epoch)
-            .bind(attempt.provider.clone())
-            .bind(attempt.started_at.0)
-            .bind(tried.ended_at.0)
-            .bind(attempt.outcome)
-            .bind(attempt.provider_message_id.clone())
-            .bind(attempt.code.clone())
-            .bind(attempt.detail.clone())
-            .bind(attempt.retry_at.map(|at| at.0))
-            .bind(i16::from(tried.orphan))
-    })
-    .await
-    .map(drop)
+    ATTEMPTS
+        .run(conn, tries, |query, tried| {
+            let attempt = &tried.attempt;
+            query
+                .bind(attempt.id)
+                .bind(tried.tenant.shared())
+                .bind(tried.message.0)
+                .bind(tried.generation)
+                .bind(attempt.epoch)
+                .bind(attempt.provider.clone())
+                .bind(attempt.started_at.0)
+                .bind(tried.ended_at.0)
+                .bind(attempt.outcome)
+                .bind(attempt.provider_message_id.clone())
+                .bind(attempt.code.clone())
+                .bind(attempt.detail.clone())
+                .bind(attempt.retry_at.map(|at| at.0))
+                .bind(i16::from(tried.orphan))
+        })
+        .await
+        .map(drop)
 }
 
 static REQUESTS: Bulk = Bulk::insert(

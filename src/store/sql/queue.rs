@@ -165,16 +165,20 @@ pub(in super::super) async fn sweep(
     .fetch_all(&mut *conn)
     .await
     .map_err(dialect::error)?;
-    let held: Vec<i64> =
-        select("SELECT message_id FROM queue WHERE state = 2 AND due_at <= $1 ORDER BY message_id LIMIT $2", now)
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(dialect::error)?;
-    let expired: Vec<i64> =
-        select("SELECT message_id FROM queue WHERE state = 0 AND expires_at <= $1 ORDER BY message_id LIMIT $2", now)
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(dialect::error)?;
+    let held: Vec<i64> = select(
+        "SELECT message_id FROM queue WHERE state = 2 AND due_at <= $1 ORDER BY message_id LIMIT $2",
+        now,
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(dialect::error)?;
+    let expired: Vec<i64> = select(
+        "SELECT message_id FROM queue WHERE state = 0 AND expires_at <= $1 ORDER BY message_id LIMIT $2",
+        now,
+    )
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(dialect::error)?;
     let mut rows = Rows::default();
     let by = By { now, actor: "system" };
     for (ids, step) in [(&lost, Step::Release), (&held, Step::GiveUp), (&expired, Step::GiveUp)] {

@@ -90,7 +90,10 @@ fn sort_values(row: &DbRow, kinds: &[SortKind]) -> Vec<Bind> {
     kinds.iter().enumerate().map(|one| value(one).unwrap_or(Bind::Null)).collect()
 }
 
-pub(in super::super) async fn find_messages(conn: &mut Conn, query: FindQuery) -> Result<Page<Message>, StoreError> {
+pub(in super::super) async fn find_messages(
+    conn: &mut Conn,
+    query: FindQuery,
+) -> Result<Page<Message>, StoreError> {
     find(conn, Entity::Message, MESSAGE, &query, |row| message(row).map(|(message, _)| message)).await
 }
 
@@ -101,11 +104,17 @@ pub(in super::super) async fn find_activities(
     find(conn, Entity::Activity, ACTIVITY, &query, read_activity).await
 }
 
-pub(in super::super) async fn find_tickets(conn: &mut Conn, query: FindQuery) -> Result<Page<Ticket>, StoreError> {
+pub(in super::super) async fn find_tickets(
+    conn: &mut Conn,
+    query: FindQuery,
+) -> Result<Page<Ticket>, StoreError> {
     find(conn, Entity::Ticket, TICKET, &query, read_ticket).await
 }
 
-pub(in super::super) async fn find_contacts(conn: &mut Conn, query: FindQuery) -> Result<Page<Contact>, StoreError> {
+pub(in super::super) async fn find_contacts(
+    conn: &mut Conn,
+    query: FindQuery,
+) -> Result<Page<Contact>, StoreError> {
     let mut page = find(conn, Entity::Contact, CONTACT, &query, read_contact).await?;
     add_devices(conn, &query.tenant, &mut page.items).await?;
     Ok(page)
@@ -174,7 +183,10 @@ pub(in super::super) async fn attempts(conn: &mut Conn, id: MessageId) -> Result
         .collect()
 }
 
-pub(in super::super) async fn receipts(conn: &mut Conn, id: MessageId) -> Result<Vec<ReceiptRow>, StoreError> {
+pub(in super::super) async fn receipts(
+    conn: &mut Conn,
+    id: MessageId,
+) -> Result<Vec<ReceiptRow>, StoreError> {
     let rows = sqlx::query(
         "SELECT provider, received_at, kind, at, code, detail FROM receipt WHERE message_id = $1 ORDER BY id",
     )
@@ -261,7 +273,9 @@ async fn add_devices(conn: &mut Conn, tenant: &Tenant, contacts: &mut [Contact])
         for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
             let mut row = Reader::new(&row, 0);
             let contact: &str = row.get()?;
-            let Some(contact) = places.get(contact).and_then(|index| contacts.get_mut(*index)) else { continue };
+            let Some(contact) = places.get(contact).and_then(|index| contacts.get_mut(*index)) else {
+                continue;
+            };
             contact.devices.push(Device {
                 id: DeviceId(row.get()?),
                 token: row.get()?,
@@ -397,13 +411,14 @@ pub(in super::super) async fn depth(conn: &mut Conn, channel: Channel) -> Result
     let mut next_due: Option<i64> = None;
     // One look into the index for each lane.
     for lane in 0..3i16 {
-        let due: Option<i64> =
-            sqlx::query_scalar("SELECT MIN(due_at) FROM queue WHERE state = 0 AND channel = $1 AND lane = $2")
-                .bind(channel.as_str())
-                .bind(lane)
-                .fetch_one(&mut *conn)
-                .await
-                .map_err(dialect::error)?;
+        let due: Option<i64> = sqlx::query_scalar(
+            "SELECT MIN(due_at) FROM queue WHERE state = 0 AND channel = $1 AND lane = $2",
+        )
+        .bind(channel.as_str())
+        .bind(lane)
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(dialect::error)?;
         next_due = [next_due, due].into_iter().flatten().min();
     }
     Ok(QueueDepth { next_due: next_due.map(Timestamp) })
@@ -424,7 +439,10 @@ fn read_key(row: &DbRow) -> Result<ApiKey, StoreError> {
     })
 }
 
-pub(in super::super) async fn key_by_hash(conn: &mut Conn, hash: &[u8]) -> Result<Option<ApiKey>, StoreError> {
+pub(in super::super) async fn key_by_hash(
+    conn: &mut Conn,
+    hash: &[u8],
+) -> Result<Option<ApiKey>, StoreError> {
     let row = sqlx::query::<Db>(AssertSqlSafe(format!("SELECT {KEY} FROM api_key WHERE hash = $1")))
         .bind(hash.to_vec())
         .fetch_optional(conn)

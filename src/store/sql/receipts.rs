@@ -124,7 +124,9 @@ pub(in super::super) async fn apply(
         };
         settled.push((receipt.id, state, target.map(|(id, _)| id.0)));
     }
-    SETTLE.run(conn, &settled, |query, (id, state, message)| query.bind(*id).bind(*state).bind(*message)).await?;
+    SETTLE
+        .run(conn, &settled, |query, (id, state, message)| query.bind(*id).bind(*state).bind(*message))
+        .await?;
     rows.save(conn, after).await?;
     Ok(done)
 }
@@ -236,18 +238,20 @@ async fn inbound(
     after: &mut After,
 ) -> Result<Settled, StoreError> {
     let parsed = receipt.data.as_deref().and_then(|data| serde_json::from_str::<Inbound>(data).ok());
-    let Some((inbound, channel)) = parsed.and_then(|one| one.channel.parse::<Channel>().ok().map(|it| (one, it)))
+    let Some((inbound, channel)) =
+        parsed.and_then(|one| one.channel.parse::<Channel>().ok().map(|it| (one, it)))
     else {
         return Ok(Settled::Ignored);
     };
     if let Some(id) = &receipt.provider_message_id {
-        let known: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM attempt WHERE provider = $1 AND provider_message_id = $2 LIMIT 1")
-                .bind(receipt.provider.clone())
-                .bind(id.clone())
-                .fetch_optional(&mut *conn)
-                .await
-                .map_err(dialect::error)?;
+        let known: Option<i64> = sqlx::query_scalar(
+            "SELECT id FROM attempt WHERE provider = $1 AND provider_message_id = $2 LIMIT 1",
+        )
+        .bind(receipt.provider.clone())
+        .bind(id.clone())
+        .fetch_optional(&mut *conn)
+        .await
+        .map_err(dialect::error)?;
         if known.is_some() {
             return Ok(Settled::Ignored);
         }

@@ -69,7 +69,9 @@ impl<'r> Reader<'r> {
     }
 
     /// The next column, as JSON.
-    pub(in super::super) fn json<T: serde::de::DeserializeOwned + Default>(&mut self) -> Result<T, StoreError> {
+    pub(in super::super) fn json<T: serde::de::DeserializeOwned + Default>(
+        &mut self,
+    ) -> Result<T, StoreError> {
         match self.get::<Option<&str>>()? {
             None => Ok(T::default()),
             Some(text) => serde_json::from_str(text)

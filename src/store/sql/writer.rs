@@ -28,8 +28,8 @@ use crate::{
         verbs::{self, Refusal, Wait},
     },
     store::{
-        Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite, Effects,
-        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
+        Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite,
+        Effects, NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
     },
 };
 
@@ -262,7 +262,11 @@ async fn changes(conn: &mut Conn, jobs: &mut [Job], after: &mut After) -> Result
     Ok(())
 }
 
-async fn other(conn: &mut Conn, work: &Work, after: &mut After) -> Result<Result<Answer, StoreError>, StoreError> {
+async fn other(
+    conn: &mut Conn,
+    work: &Work,
+    after: &mut After,
+) -> Result<Result<Answer, StoreError>, StoreError> {
     let unit = Answer::Count(0);
     Ok(match work {
         Work::Accept(_) | Work::Change(_) => Ok(unit),
@@ -309,7 +313,11 @@ async fn rewrite(
     Ok(done)
 }
 
-async fn edit(conn: &mut Conn, work: &Rewrite, after: &mut After) -> Result<Result<Changed, StoreError>, StoreError> {
+async fn edit(
+    conn: &mut Conn,
+    work: &Rewrite,
+    after: &mut After,
+) -> Result<Result<Changed, StoreError>, StoreError> {
     let mut rows = Rows::default();
     rows.load(conn, &[work.id]).await?;
     let Some(row) = rows.get(work.id).filter(|row| row.state.tenant == work.tenant).cloned() else {
@@ -328,8 +336,13 @@ async fn edit(conn: &mut Conn, work: &Rewrite, after: &mut After) -> Result<Resu
     let Some(old) = queue::messages(conn, &[work.id.0]).await?.pop() else {
         return Ok(Err(StoreError::NotFound));
     };
-    let mut message =
-        Message::new(work.draft.clone(), work.id, work.tenant.clone(), old.content.created_at, &old.content.created_by);
+    let mut message = Message::new(
+        work.draft.clone(),
+        work.id,
+        work.tenant.clone(),
+        old.content.created_at,
+        &old.content.created_by,
+    );
     message.state.version = row.state.version + 1;
     message.state.updated_at = work.now;
     message.state.facts = row.state.facts.clone();
@@ -346,8 +359,11 @@ async fn edit(conn: &mut Conn, work: &Rewrite, after: &mut After) -> Result<Resu
         insert::places(conn, &[change::place(&message.state, channel, queued)]).await?;
         after.wake(channel);
     }
-    let event =
-        NewEvent { kind: kind::MESSAGE_UPDATED, at: work.now, ..verbs::created(&message.state, work.now, &work.actor) };
+    let event = NewEvent {
+        kind: kind::MESSAGE_UPDATED,
+        at: work.now,
+        ..verbs::created(&message.state, work.now, &work.actor)
+    };
     let state = message.state.clone();
     let new = NewMessage { message: Arc::new(message), queued: None, events: Vec::new() };
     insert::messages(conn, &[&new]).await?;
