@@ -6,6 +6,7 @@ pub mod event;
 pub mod filter;
 pub mod ids;
 pub mod message;
+pub mod retry;
 pub mod status;
 pub mod verbs;
 
