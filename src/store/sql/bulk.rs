@@ -71,7 +71,9 @@ impl Bulk {
 
     fn text(&'static self, index: usize) -> &'static str {
         self.texts[index].get_or_init(|| {
-            let mut text = String::from(self.before);
+            let mut text = (1..=self.fixed).fold(String::from(self.before), |text, number| {
+                text.replace(&format!("${number}"), &dialect::placeholder(number))
+            });
             let mut next = self.fixed;
             for row in 0..SIZES[index] {
                 if row > 0 {
@@ -85,9 +87,10 @@ impl Bulk {
                         text.push_str(", ");
                     }
                     next += 1;
+                    let value = dialect::placeholder(next);
                     match self.types.get(column).filter(|_| row == 0) {
-                        Some(kind) => text.push_str(&format!("CAST(${next} AS {kind})")),
-                        None => text.push_str(&format!("${next}")),
+                        Some(kind) => text.push_str(&format!("CAST({value} AS {kind})")),
+                        None => text.push_str(&value),
                     }
                 }
                 if self.tuples {
