@@ -68,8 +68,8 @@ pub enum SortKind {
     Int,
 }
 
-/// A list that is asked for.
-#[derive(Clone, Copy, Debug)]
+/// A list that is asked for. Without Debug: the filter may hold addresses.
+#[derive(Clone, Copy)]
 pub struct Find<'a> {
     /// Of what.
     pub entity: Entity,
