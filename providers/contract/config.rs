@@ -64,12 +64,19 @@ impl Settings {
             return Err(ConfigError::new(key, "is not a key of this provider")
                 .hint(format!("known keys: {}", known.join(", "))));
         }
-        // The message of toml names the key and the type that was expected, and may quote a value of the wrong type
-        // only when that is not a string.
         toml::Value::Table(self.table.clone()).try_into().map_err(|error: toml::de::Error| {
-            let message = error.message();
-            let key = message.split('`').nth(1).unwrap_or("provider");
-            ConfigError::new(key, message.to_owned())
+            let (message, shown) = (error.message(), error.to_string());
+            // toml names the place in a last line of its own, but for a missing key, which is in the message.
+            let place = shown.rsplit_once("\nin `").map_or(message, |(_, place)| place);
+            let key =
+                place.split('`').find(|part| !part.is_empty() && !part.ends_with(' ')).unwrap_or("provider");
+            // What stands before "expected" quotes the value.
+            match message.rsplit_once(", expected ") {
+                Some((_, expected)) => {
+                    ConfigError::new(key, format!("has a wrong value: expected {expected}"))
+                }
+                None => ConfigError::new(key, message.to_owned()),
+            }
         })
     }
 }

@@ -88,7 +88,11 @@ pub(super) fn compose(dispatch: &Dispatch, default_from: Option<&Mailbox>) -> Re
         if subject.chars().any(char::is_control) {
             return Err(refuse("subject", "holds a line break or another control character; take it out"));
         }
-        head.set(Subject::from(subject.clone()));
+        if subject.contains("=?") {
+            head.insert_raw(headers::encoded("Subject", subject));
+        } else {
+            head.set(Subject::from(subject.clone()));
+        }
     }
     let mut text = head.to_string();
     text.push_str(&format!("Message-ID: <{message_id}>\r\n"));

@@ -1,6 +1,7 @@
 //! Header fields beside the ones that every message has.
 
-use lettre::message::header::HeaderName;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use lettre::message::header::{HeaderName, HeaderValue};
 
 use super::compose::header_line;
 use crate::contract::{Dispatch, Fault, SendError};
@@ -112,4 +113,22 @@ fn fold(out: &mut String, name: &str, value: &str) {
         first = false;
     }
     out.push_str("\r\n");
+}
+
+/// A text as encoded words throughout (RFC 2047 section 2): for one that looks as if it were encoded already, which lettre
+/// would pass on and the reader decode.
+pub(super) fn encoded(name: &'static str, text: &str) -> HeaderValue {
+    // 45 bytes become 60 letters, so a word stays below its 75.
+    let mut words: Vec<String> = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (word, more) = rest.split_at(rest.floor_char_boundary(45));
+        words.push(format!("=?utf-8?b?{}?=", BASE64.encode(word)));
+        rest = more;
+    }
+    HeaderValue::dangerous_new_pre_encoded(
+        HeaderName::new_from_ascii_str(name),
+        text.to_owned(),
+        words.join("\r\n "),
+    )
 }
