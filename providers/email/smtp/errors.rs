@@ -90,7 +90,10 @@ impl From<Failure> for SendError {
         match trouble {
             Trouble::Refused(reply) => refusal(stage, &reply),
             Trouble::Unfit(error) => error,
-            Trouble::Lost(error) => lost(format!("the connection was lost at {title}: {error}")).source(error),
+            Trouble::Lost(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                lost(format!("the server closed the connection at {title}")).source(error)
+            }
+            Trouble::Lost(error) => lost(format!("the connection failed at {title}: {error}")).source(error),
             Trouble::Tls(error) => lost(format!(
                 "TLS with the server failed: {error}; if its certificate is of a private authority, name that in `ca_file`"
             ))
