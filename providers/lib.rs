@@ -2,6 +2,9 @@
 //!
 //! One folder is one plugin. Adding one means: its folder, a line here, a line in [`registry`].
 
+pub mod chat;
 pub mod contract;
+pub mod dev;
+pub mod email;
 pub mod registry;
 pub mod shared;

@@ -1,1 +1,3 @@
 //! What several plugins need.
+
+pub mod duration;
