@@ -3,7 +3,10 @@
 use crate::contract::Descriptor;
 
 /// Every plugin in this build, in the order in which lists show them.
-pub const PLUGINS: &[Descriptor] = &[];
+pub const PLUGINS: &[Descriptor] = &[
+    crate::sms::twilio::DESCRIPTOR,
+    crate::push::fcm::DESCRIPTOR,
+];
 
 /// The plugin of this kind.
 pub fn find(kind: &str) -> Option<&'static Descriptor> {
