@@ -7,3 +7,5 @@ pub mod push;
 pub mod registry;
 pub mod shared;
 pub mod sms;
+#[cfg(feature = "testing")]
+pub mod testing;
