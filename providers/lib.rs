@@ -3,6 +3,7 @@
 //! One folder is one plugin. Adding one means: its folder, a line here, a line in [`registry`].
 
 pub mod contract;
+pub mod gateway;
 pub mod push;
 pub mod registry;
 pub mod shared;

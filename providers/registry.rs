@@ -3,10 +3,8 @@
 use crate::contract::Descriptor;
 
 /// Every plugin in this build, in the order in which lists show them.
-pub const PLUGINS: &[Descriptor] = &[
-    crate::sms::twilio::DESCRIPTOR,
-    crate::push::fcm::DESCRIPTOR,
-];
+pub const PLUGINS: &[Descriptor] =
+    &[crate::sms::twilio::DESCRIPTOR, crate::push::fcm::DESCRIPTOR, crate::gateway::http::DESCRIPTOR];
 
 /// The plugin of this kind.
 pub fn find(kind: &str) -> Option<&'static Descriptor> {

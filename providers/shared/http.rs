@@ -114,3 +114,73 @@ fn root_cause(error: &reqwest::Error) -> String {
     }
     cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::{Step, Wire};
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    async fn exchange(url: &str, deadline: Duration) -> Result<Answer, SendError> {
+        let url = Url::parse(url).unwrap();
+        let http = Http::new(&url).unwrap();
+        http.exchange(http.request(Method::POST, url).body("x"), deadline).await
+    }
+
+    async fn raw(answer: &[u8]) -> Result<Answer, SendError> {
+        let wire = Wire::start(vec![Step::Raw(answer.to_vec())]).await.unwrap();
+        exchange(&wire.url(), DEADLINE).await
+    }
+
+    #[tokio::test]
+    async fn whole_answers() {
+        let answer =
+            raw(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 2\r\n\r\nhi").await;
+        let answer = answer.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.body.as_ref()), (302, b"hi".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn broken_answers() {
+        let limit = BODY_LIMIT + 1;
+        let long =
+            [format!("HTTP/1.1 200 OK\r\ncontent-length: {limit}\r\n\r\n").into_bytes(), vec![b'x'; limit]];
+        let table: [(&[u8], Fault); 5] = [
+            (b"", Fault::Ambiguous),
+            (b"nonsense\r\n\r\n", Fault::Ambiguous),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhi", Fault::Ambiguous),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nhi!", Fault::Ambiguous),
+            (&long.concat(), Fault::Ambiguous),
+        ];
+        for (bytes, fault) in table {
+            let error = raw(bytes).await.unwrap_err();
+            assert_eq!(error.fault, fault, "{error:?}");
+        }
+        let refused = raw(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 9\r\n\r\nhi").await.unwrap();
+        assert_eq!(refused.refusal(Default::default()).fault, Fault::Rejected);
+    }
+
+    #[tokio::test]
+    async fn silence_is_ambiguous() {
+        let wire = Wire::start(vec![Step::Hold]).await.unwrap();
+        let error = exchange(&wire.url(), Duration::from_millis(200)).await.unwrap_err();
+        assert_eq!(error.fault, Fault::Ambiguous);
+        assert_eq!(wire.seen().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_never_connected_is_transient() {
+        // A server that speaks no TLS, a port where nobody listens, a name that does not exist (RFC 6761 section 6.4).
+        let wire = Wire::start(Vec::new()).await.unwrap();
+        let plain = wire.url().replace("http://", "https://");
+        let gone = Wire::nobody().unwrap();
+        for url in [plain.as_str(), gone.as_str(), "https://headlessly.invalid/"] {
+            let error = exchange(url, DEADLINE).await.unwrap_err();
+            assert_eq!(error.fault, Fault::Transient, "{url}: {error:?}");
+            assert!(!format!("{error:?}").contains("headlessly.invalid/"), "the URL is shown: {error:?}");
+        }
+        assert!(wire.seen().is_empty());
+    }
+}

@@ -14,6 +14,17 @@ pub fn example_builds(case: &Case) -> Verdict {
     Ok(())
 }
 
+/// The README shows the example as it is, and names every key.
+pub fn readme_is_complete(case: &Case) -> Verdict {
+    if !case.readme.contains(case.descriptor.example.trim()) {
+        return Err("the README does not show the example".to_owned());
+    }
+    match case.descriptor.keys.iter().find(|key| !case.readme.contains(&format!("`{key}`"))) {
+        Some(key) => Err(format!("the README does not tell of `{key}`")),
+        None => Ok(()),
+    }
+}
+
 /// Without a required key it is not built, and the error names the key.
 pub fn required_keys_are_named(case: &Case) -> Verdict {
     for key in case.required {
@@ -52,7 +63,9 @@ pub fn wrong_types_are_named(case: &Case) -> Verdict {
 fn names(key: &str, error: Option<ConfigError>) -> Verdict {
     match error {
         None => Err(format!("it builds in spite of {key}")),
-        Some(error) if error.key != key => Err(format!("the error names {} instead of {key}: {error}", error.key)),
+        Some(error) if error.key != key => {
+            Err(format!("the error names {} instead of {key}: {error}", error.key))
+        }
         Some(error) if format!("{error:?}").contains("987654321") => {
             Err(format!("the error about {key} shows the value: {error}"))
         }

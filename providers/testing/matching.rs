@@ -64,11 +64,11 @@ fn compare_json(place: &str, expected: &Value, got: &Value) -> Result<(), Failur
             }
             Ok(())
         }
-        (Value::Array(expected), Value::Array(got)) if expected.len() == got.len() => expected
-            .iter()
-            .zip(got)
-            .enumerate()
-            .try_for_each(|(index, (expected, got))| compare_json(&format!("{place}/{index}"), expected, got)),
+        (Value::Array(expected), Value::Array(got)) if expected.len() == got.len() => {
+            expected.iter().zip(got).enumerate().try_for_each(|(index, (expected, got))| {
+                compare_json(&format!("{place}/{index}"), expected, got)
+            })
+        }
         _ if expected == got => Ok(()),
         _ => Err(format!("{place}: expected {expected}, got {got}")),
     }

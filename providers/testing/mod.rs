@@ -16,11 +16,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::contract::{
-    BuildContext, Channel, ChannelProvider, ConfigError, Descriptor, Receipt, ReceiptSink, Settings, SinkClosed,
+    BuildContext, Channel, ChannelProvider, ConfigError, Descriptor, Receipt, ReceiptSink, Settings,
+    SinkClosed,
 };
 
 pub use config::{
-    example_builds, required_keys_are_named, unknown_keys_are_named, wrong_types_are_named,
+    example_builds, readme_is_complete, required_keys_are_named, unknown_keys_are_named,
+    wrong_types_are_named,
 };
 pub use matching::difference;
 pub use receipts::{
@@ -59,6 +61,8 @@ pub struct Case {
     pub recipient: &'static str,
     /// Name and JSON of each transcript.
     pub transcripts: &'static [(&'static str, &'static str)],
+    /// The README, which is the plugin's page in the documentation.
+    pub readme: &'static str,
     /// What `env:` and `file:` references of the example stand for.
     pub references: &'static [(&'static str, &'static str)],
     /// Signed callbacks, empty for a vendor that does not call back.
@@ -130,7 +134,7 @@ macro_rules! conformance {
             $crate::conformance!(@sync $case;
                 required_transcripts_exist, profile_is_sound, callbacks_are_read, callbacks_are_stable,
                 unsigned_callbacks_are_refused, tampered_callbacks_are_refused, stale_callbacks_are_refused,
-                example_builds, required_keys_are_named, unknown_keys_are_named, wrong_types_are_named);
+                example_builds, readme_is_complete, required_keys_are_named, unknown_keys_are_named, wrong_types_are_named);
             $crate::conformance!(@async $case;
                 transcripts_hold, refused_connection_is_transient, cut_answer_is_ambiguous,
                 body_over_limit_is_refused_unsent, dropped_send_leaves_it_usable, secrets_stay_hidden);

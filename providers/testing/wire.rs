@@ -24,6 +24,8 @@ pub enum Step {
         /// Body.
         body: Vec<u8>,
     },
+    /// Reads the whole request, writes these bytes and closes the connection.
+    Raw(Vec<u8>),
     /// Reads the whole request and closes the connection.
     Cut,
     /// Reads the whole request and never answers.
@@ -82,6 +84,16 @@ impl Wire {
         Ok(Self { address, shared, task })
     }
 
+    /// A URL at which nobody listens: its port was free a moment ago and is not given out again so soon.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn nobody() -> io::Result<String> {
+        // Closed before this returns, which the end of a task would not be.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        Ok(format!("http://{}", listener.local_addr()?))
+    }
+
     /// Its URL, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -121,6 +133,11 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         let step = lock(&shared.steps).pop_front();
         let answer = match step {
             Some(Step::Cut) => return,
+            Some(Step::Raw(bytes)) => {
+                // The client may have gone; then there is nobody to tell.
+                stream.write_all(&bytes).await.ok();
+                return;
+            }
             Some(Step::Hold) => std::future::pending().await,
             Some(Step::Answer { status, headers, body }) => write_answer(status, &headers, &body),
             None => write_answer(599, &[], b"\"no answer was prepared for this request\""),

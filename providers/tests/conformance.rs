@@ -7,3 +7,4 @@ mod cases;
 
 conformance!(twilio, cases::twilio::case());
 conformance!(fcm, cases::fcm::case());
+conformance!(http, cases::http::case());

@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// The keys of this plugin.
-pub(super) const KEYS: &[&str] = &["service_account", "project_id", "base_url", "token_url", "allow_insecure"];
+pub(super) const KEYS: &[&str] =
+    &["service_account", "project_id", "base_url", "token_url", "allow_insecure"];
 
 const DEFAULT_BASE_URL: &str = "https://fcm.googleapis.com";
 
@@ -57,7 +58,8 @@ impl Config {
             ConfigError::new("project_id", "is missing, and the service account names none")
                 .hint("give the id of the Firebase project")
         })?;
-        if project_id.is_empty() || !project_id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.".contains(&b))
+        if project_id.is_empty()
+            || !project_id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.".contains(&b))
         {
             return Err(ConfigError::new("project_id", "may hold letters, digits and hyphens only"));
         }

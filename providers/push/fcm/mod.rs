@@ -15,8 +15,8 @@ use secrecy::ExposeSecret;
 
 use crate::{
     contract::{
-        Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch, Profile,
-        ReceiptSource, Reporting, SendError, Settings, Timestamp,
+        Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch,
+        Profile, ReceiptSource, Reporting, SendError, Settings, Timestamp,
     },
     shared::{answer::Answer, endpoint, http::Http},
 };

@@ -75,9 +75,7 @@ fn check_size(dispatch: &Dispatch, data: &Map<String, Value>) -> Result<(), Send
     let data: usize = data.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
     let size = data + dispatch.body.len() + dispatch.subject.as_deref().map_or(0, str::len);
     if size > MAX_PAYLOAD {
-        return Err(refuse(format!(
-            "subject, body and metadata have {size} bytes, FCM takes {MAX_PAYLOAD}"
-        )));
+        return Err(refuse(format!("subject, body and metadata have {size} bytes, FCM takes {MAX_PAYLOAD}")));
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{request, token};
 use crate::{
-    contract::{Channel, Fault},
-    testing,
+    contract::{Channel, Fault, Settings},
+    testing::{self, Step, Wire},
 };
 
 fn vectors() -> Vec<Value> {
@@ -22,7 +22,8 @@ fn assertions_are_those_of_the_vendor() {
     assert_eq!(cases.len(), 6);
     for case in cases {
         let (input, expect) = (&case["input"], &case["expect"]);
-        let scopes: Vec<&str> = input["scopes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let scopes: Vec<&str> =
+            input["scopes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
         let claims = token::Claims {
             iss: input["client_email"].as_str().unwrap(),
             scope: &scopes.join(" "),
@@ -135,4 +136,73 @@ fn size_counts_everything_that_travels() {
     assert!(request::body(&dispatch).is_ok());
     dispatch.metadata = vec![("k".to_owned(), "v".repeat(1100))];
     assert_eq!(request::body(&dispatch).unwrap_err().fault, Fault::Rejected);
+}
+
+/// Many first messages at once get one access token, and later ones use it again.
+#[tokio::test]
+async fn one_token_serves_all() {
+    let token = r#"{"access_token":"ya29.t","expires_in":3599,"token_type":"Bearer"}"#;
+    let sent = r#"{"name":"projects/p/messages/1"}"#;
+    let steps = [token].into_iter().chain([sent; 9]).map(|body| answer(200, body)).collect();
+    let wire = Wire::start(steps).await.unwrap();
+    let provider = build(&wire.url());
+    let dispatch = testing::dispatch(Channel::Push, "token");
+    let sends = (0..8).map(|_| provider.send(&dispatch));
+    for result in futures_util::future::join_all(sends).await {
+        assert!(result.is_ok(), "{result:?}");
+    }
+    assert!(provider.send(&dispatch).await.is_ok());
+    let paths: Vec<String> = wire.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(paths.iter().filter(|path| *path == "/token").count(), 1, "{paths:?}");
+    assert_eq!(paths.len(), 10);
+}
+
+/// A token that ends within five minutes is used once and not kept; one that cannot be sent in a header is none.
+#[tokio::test]
+async fn odd_tokens() {
+    let short = r#"{"access_token":"ya29.t","expires_in":299}"#;
+    let sent = r#"{"name":"projects/p/messages/1"}"#;
+    let broken = r#"{"access_token":"a\nb","expires_in":18446744073709551615}"#;
+    let steps = [short, sent, short, sent, broken].map(|body| answer(200, body)).to_vec();
+    let wire = Wire::start(steps).await.unwrap();
+    let provider = build(&wire.url());
+    let dispatch = testing::dispatch(Channel::Push, "token");
+    assert!(provider.send(&dispatch).await.is_ok());
+    assert!(provider.send(&dispatch).await.is_ok());
+    assert_eq!(provider.send(&dispatch).await.unwrap_err().fault, Fault::Transient);
+    assert_eq!(wire.seen().len(), 5);
+}
+
+/// The probe succeeds when nothing but its made-up registration token is wrong.
+#[tokio::test]
+async fn probe_looks_at_the_reason() {
+    let token = r#"{"access_token":"ya29.t","expires_in":3599}"#;
+    let code = |code: &str| format!(r#"{{"error":{{"details":[{{"errorCode":"{code}"}}]}}}}"#);
+    let wire = Wire::start(vec![
+        answer(200, token),
+        answer(400, &code("INVALID_ARGUMENT")),
+        answer(401, &code("THIRD_PARTY_AUTH_ERROR")),
+    ])
+    .await
+    .unwrap();
+    let provider = build(&wire.url());
+    assert!(provider.probe().await.is_ok());
+    assert_eq!(provider.probe().await.unwrap_err().fault, Fault::Unauthorized);
+}
+
+fn answer(status: u16, body: &str) -> Step {
+    Step::Answer { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+}
+
+fn build(url: &str) -> std::sync::Arc<dyn crate::contract::ChannelProvider> {
+    let account = serde_json::json!({
+        "project_id": "p",
+        "private_key": vectors()[0]["input"]["test_only_private_key_pem"],
+        "client_email": "c@p.iam.gserviceaccount.com",
+        "token_uri": format!("{url}/token"),
+    });
+    let mut table = toml::Table::new();
+    table.insert("service_account".to_owned(), account.to_string().into());
+    table.insert("base_url".to_owned(), url.into());
+    (super::DESCRIPTOR.build)(&Settings { table }, testing::context()).unwrap()
 }

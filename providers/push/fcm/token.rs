@@ -26,6 +26,9 @@ const LIFETIME: i64 = 3600;
 /// How long before its end a token is replaced.
 const EARLY: Duration = Duration::from_secs(300);
 
+/// A token is not kept longer than this, whatever the answer says.
+const LONGEST_USE: Duration = Duration::from_secs(24 * 3600);
+
 const EXCHANGE: Duration = Duration::from_secs(10);
 
 /// Trades signed assertions for access tokens and keeps the latest.
@@ -99,7 +102,11 @@ impl TokenSource {
         }
         let unreadable = || SendError::new(Fault::Transient, "no access token: the answer cannot be read");
         let granted: Granted = answer.json().ok_or_else(unreadable)?;
-        Ok((granted.access_token, Duration::from_secs(granted.expires_in)))
+        let token = granted.access_token.expose_secret();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(unreadable());
+        }
+        Ok((granted.access_token, Duration::from_secs(granted.expires_in).min(LONGEST_USE)))
     }
 }
 
@@ -136,8 +143,9 @@ pub(super) fn assertion(
 ) -> Result<String, SendError> {
     let mut header = Header::new(Algorithm::RS256);
     header.kid = key_id.map(str::to_owned);
-    jsonwebtoken::encode(&header, claims, key)
-        .map_err(|error| SendError::new(Fault::Unauthorized, "the service account's key cannot sign").source(error))
+    jsonwebtoken::encode(&header, claims, key).map_err(|error| {
+        SendError::new(Fault::Unauthorized, "the service account's key cannot sign").source(error)
+    })
 }
 
 /// The key of a PEM text.

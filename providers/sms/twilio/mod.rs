@@ -15,13 +15,10 @@ use secrecy::ExposeSecret;
 
 use crate::{
     contract::{
-        Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch, Profile,
-        ReceiptSource, Reporting, SendError, Settings,
+        Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch,
+        Profile, ReceiptSource, Reporting, SendError, Settings,
     },
-    shared::{
-        endpoint,
-        http::Http,
-    },
+    shared::{endpoint, http::Http},
 };
 use config::Config;
 use webhook::Webhook;

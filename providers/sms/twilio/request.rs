@@ -12,10 +12,7 @@ pub(super) const REFERENCE: &str = "hly";
 /// The form of a CreateMessage request.
 ///
 /// Source: <https://www.twilio.com/docs/messaging/api/message-resource#create-a-message-resource>
-pub(super) fn form(
-    config: &Config,
-    dispatch: &Dispatch,
-) -> Result<Vec<(&'static str, String)>, SendError> {
+pub(super) fn form(config: &Config, dispatch: &Dispatch) -> Result<Vec<(&'static str, String)>, SendError> {
     let chars = dispatch.body.chars().count();
     if chars > MAX_BODY_CHARS {
         return Err(refuse(format!("the text has {chars} characters, Twilio takes {MAX_BODY_CHARS}")));

@@ -23,7 +23,9 @@ fn vectors() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|pair| (pair[0].as_str().unwrap().to_ascii_lowercase(), pair[1].as_str().unwrap().to_owned()))
+            .map(|pair| {
+                (pair[0].as_str().unwrap().to_ascii_lowercase(), pair[1].as_str().unwrap().to_owned())
+            })
             .collect();
         let secret = SecretString::from(case["secrets"]["auth_token"].as_str().unwrap());
         let result = Webhook::new(secret.clone(), Some(secret)).read(&WebhookRequest {
@@ -35,7 +37,9 @@ fn vectors() {
         });
         match case["expect"]["accept"].as_bool().unwrap() {
             true => assert!(result.is_ok(), "{}: {result:?}", case["id"]),
-            false => assert!(matches!(result, Err(ReceiptError::Unverified(_))), "{}: {result:?}", case["id"]),
+            false => {
+                assert!(matches!(result, Err(ReceiptError::Unverified(_))), "{}: {result:?}", case["id"])
+            }
         }
     }
 }
@@ -75,19 +79,16 @@ fn full() -> Vec<(&'static str, String)> {
     let mut dispatch = sample();
     dispatch.callback_url = Some("https://edge.example/webhooks/t?x=1".to_owned());
     dispatch.expires_at = Some(dispatch.now.plus(std::time::Duration::from_secs(60)));
-    request::form(
-        &config("messaging_service_sid = 'MG00000000000000000000000000000000'"),
-        &dispatch,
-    )
-    .unwrap()
+    request::form(&config("messaging_service_sid = 'MG00000000000000000000000000000000'"), &dispatch).unwrap()
 }
 
 #[test]
 fn callback_keeps_its_query() {
     let form = full();
-    assert!(
-        form.contains(&("StatusCallback", "https://edge.example/webhooks/t?x=1&hly=message_k7TmPvQx".to_owned()))
-    );
+    assert!(form.contains(&(
+        "StatusCallback",
+        "https://edge.example/webhooks/t?x=1&hly=message_k7TmPvQx".to_owned()
+    )));
 }
 
 #[test]
@@ -118,6 +119,7 @@ fn config(more: &str) -> Config {
 }
 
 fn read(more: &str) -> Result<Config, crate::contract::ConfigError> {
-    let account = "account_sid = 'ACa1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1'\nauth_token = 't'\nfrom = '+15005550006'\n";
+    let account =
+        "account_sid = 'ACa1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1'\nauth_token = 't'\nfrom = '+15005550006'\n";
     Config::read(&Settings { table: format!("{account}{more}").parse().unwrap() })
 }

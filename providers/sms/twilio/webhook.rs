@@ -82,7 +82,10 @@ impl Webhook {
             _ => return Err(ReceiptError::Unverified("the algorithm of the signature is unknown")),
         };
         let key = self.shared_key.as_ref();
-        Ok((hash, key.ok_or(ReceiptError::Unverified("signed with a shared key, and webhook_key is not set"))?))
+        Ok((
+            hash,
+            key.ok_or(ReceiptError::Unverified("signed with a shared key, and webhook_key is not set"))?,
+        ))
     }
 }
 

@@ -1,10 +1,6 @@
 use std::sync::LazyLock;
 
-use headlessly_providers::{
-    contract::Channel,
-    push::fcm,
-    testing::Case,
-};
+use headlessly_providers::{contract::Channel, push::fcm, testing::Case};
 use serde_json::{Value, json};
 
 use super::transcripts;
@@ -34,6 +30,7 @@ pub(crate) fn case() -> Case {
         transcripts: transcripts!("push/fcm": accepted throttled server_error unauthorized bad_recipient garbage
             rich installation_id token_renewed grant_refused token_endpoint_down wrong_project malformed_token
             malformed_payload third_party_auth overloaded reserved_key proxy_page expired),
+        readme: include_str!("../../push/fcm/README.md"),
         references: REFERENCES.as_slice(),
         callbacks: Vec::new(),
     }

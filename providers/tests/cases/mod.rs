@@ -1,4 +1,7 @@
+#![allow(clippy::unwrap_used)]
+
 pub(crate) mod fcm;
+pub(crate) mod http;
 pub(crate) mod twilio;
 
 /// Names and texts of the transcripts in a plugin's folder.

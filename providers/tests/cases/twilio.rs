@@ -23,6 +23,7 @@ pub(crate) fn case() -> Case {
         recipient: "+15005550010",
         transcripts: transcripts!("sms/twilio": accepted throttled server_error unauthorized bad_recipient
             garbage callback unsubscribed refused_on_acceptance redirected overloaded proxy_page),
+        readme: include_str!("../../sms/twilio/README.md"),
         references: &[("env:TWILIO_AUTH_TOKEN", TOKEN)],
         callbacks: callbacks(),
     }
@@ -65,11 +66,8 @@ fn about_ours(kind: ReceiptKind) -> Receipt {
 
 fn failed(code: &str, kinds: Vec<ReceiptKind>) -> Callback {
     let body = format!("MessageSid={SID}&MessageStatus=undelivered&ErrorCode={code}&ErrorMessage=Sorry");
-    let receipt = |kind| Receipt {
-        code: Some(code.to_owned()),
-        detail: Some("Sorry".to_owned()),
-        ..about_ours(kind)
-    };
+    let receipt =
+        |kind| Receipt { code: Some(code.to_owned()), detail: Some("Sorry".to_owned()), ..about_ours(kind) };
     callback("a failure", URL, &body, kinds.into_iter().map(receipt).collect())
 }
 
