@@ -2,6 +2,16 @@
 //!
 //! A plugin describes itself by a [`Case`] and gets its tests by [`crate::conformance!`]. The vendor is a server on the loopback
 //! interface that replays transcripts: what must be asked, what is answered, what must come out.
+//!
+//! ```ignore
+//! fn case() -> Case {
+//!     Case { descriptor: acme::DESCRIPTOR, settings, required: &["api_key"], .. }
+//! }
+//! headlessly_providers::conformance!(acme, case());
+//! ```
+//!
+//! Six transcripts are asked of everybody: `accepted`, `throttled`, `server_error`, `unauthorized`, `bad_recipient`, `garbage`; others
+//! have the name of what they show. A plugin that speaks no HTTP takes the rules that fit it one by one: they are functions.
 
 mod config;
 mod matching;

@@ -102,9 +102,15 @@ impl Config {
         let timeout = within("timeout_seconds", raw.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT), 1, 300)?;
         let max_body_bytes = raw.max_body_bytes.unwrap_or(DEFAULT_MAX_BODY);
         within("max_body_bytes", max_body_bytes as u64, 1, 16 * 1024 * 1024)?;
+        let reader = reader(&raw, hidden)?;
+        let request = request(raw, secrets, auth)?;
+        if idempotent && !request.names_the_message() {
+            return Err(ConfigError::new("idempotent", "is set, and no template sends idempotency_key")
+                .hint("put {{ idempotency_key }} where the vendor looks for it"));
+        }
         Ok(Self {
-            reader: reader(&raw, hidden)?,
-            request: request(raw, secrets, auth)?,
+            reader,
+            request,
             webhook,
             idempotent,
             max_body_bytes,

@@ -74,6 +74,11 @@ impl Template {
         &self.origin
     }
 
+    /// Whether the vendor is told by what to know a repetition.
+    pub(super) fn names_the_message(&self) -> bool {
+        self.engine.uses("idempotency_key") || self.engine.uses("message.id")
+    }
+
     /// The request of this message.
     ///
     /// # Errors

@@ -59,6 +59,8 @@ pub(super) struct Engine {
     keys: Vec<String>,
     secret_names: BTreeSet<String>,
     secrets: Value,
+    /// The variables that some template has.
+    used: BTreeSet<String>,
 }
 
 impl fmt::Debug for Engine {
@@ -93,6 +95,7 @@ impl Engine {
             keys: Vec::new(),
             secret_names: secrets.into_keys().collect(),
             secrets: exposed.into(),
+            used: BTreeSet::new(),
         }
     }
 
@@ -112,8 +115,16 @@ impl Engine {
         match used.iter().find(|variable| !self.knows(variable)) {
             Some(variable) => Err(ConfigError::new(key, format!("uses {variable}, which does not exist"))
                 .hint(format!("variables: {}; secrets as secret.<name>", message::VARIABLES.join(", ")))),
-            None => Ok(id),
+            None => {
+                self.used.extend(used);
+                Ok(id)
+            }
         }
+    }
+
+    /// Whether some template has this variable.
+    pub(super) fn uses(&self, variable: &str) -> bool {
+        self.used.contains(variable)
     }
 
     /// Compiles the strings of a TOML value.

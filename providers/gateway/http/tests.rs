@@ -78,6 +78,19 @@ fn the_url_stays_on_its_host() {
 }
 
 #[test]
+fn a_repetition_is_named() {
+    let toml = "url = 'https://x.example/'\nidempotent = true\nheaders = { Idempotency-Key = '{{ idempotency_key }}' }";
+    assert!(read(toml).unwrap().idempotent);
+    assert_eq!(request_without_body(toml).headers()["idempotency-key"], "message_k7TmPvQx.1");
+}
+
+fn request_without_body(toml: &str) -> reqwest::Request {
+    let request = request(toml, &sample());
+    assert!(request.body().is_none());
+    request
+}
+
+#[test]
 fn a_template_cannot_run_for_ever() {
     let config = read(
         "url = 'https://x.example/'\ncontent_type = 'text/plain'\n\
@@ -101,6 +114,7 @@ fn mistakes_are_found_when_read() {
         ("auth = { username = 'x' }", "auth"),
         ("auth = { bearer = '' }", "auth.bearer"),
         ("auth = { bearer = 'two words' }", "auth.bearer"),
+        ("idempotent = true\njson = { a = '{{ body }}' }", "idempotent"),
         ("method = 'DELETE'", "method"),
         ("id = 'message.id'", "id"),
         ("success = ['ok']", "success"),

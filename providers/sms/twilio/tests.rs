@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{config::Config, request, webhook::Webhook};
 use crate::{
     contract::{Channel, Dispatch, ReceiptError, ReceiptSource, Settings, Timestamp, WebhookRequest},
+    shared::signature::{self, Encoding, Hash},
     testing,
 };
 
@@ -122,4 +124,40 @@ fn read(more: &str) -> Result<Config, crate::contract::ConfigError> {
     let account =
         "account_sid = 'ACa1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1'\nauth_token = 't'\nfrom = '+15005550006'\n";
     Config::read(&Settings { table: format!("{account}{more}").parse().unwrap() })
+}
+
+/// Twilio wants TwiML as the answer to a message, and nothing as the answer to a report.
+#[test]
+fn only_messages_are_answered() {
+    let read = |body: &str| {
+        let secret = SecretString::from("t");
+        let parameters = url::form_urlencoded::parse(body.as_bytes());
+        let mut parts: Vec<String> = parameters.map(|(name, value)| format!("{name}{value}")).collect();
+        parts.sort();
+        let text = format!("https://x.example/{}", parts.concat());
+        let tag = signature::tag(Hash::Sha1, b"t", &[text.as_bytes()]);
+        let headers = [("x-twilio-signature".to_owned(), signature::encode(Encoding::Base64, &tag))];
+        let (url, body, now) = ("https://x.example/", body.as_bytes(), Timestamp(0));
+        let request = WebhookRequest { method: "POST", url, headers: &headers, body, now };
+        Webhook::new(secret, None).read(&request).unwrap().reply
+    };
+    let reply = read("Body=hi&From=%2B1&MessageSid=SM1&SmsStatus=received").unwrap();
+    assert_eq!((reply.content_type, reply.body.as_str()), ("text/xml", "<Response/>"));
+    assert_eq!(read("MessageSid=SM1&MessageStatus=sent"), None);
+}
+
+proptest! {
+    /// Whatever is sent: no panic, and nothing is taken that was not signed.
+    #[test]
+    fn nothing_unsigned_is_taken(
+        method in "GET|POST|PUT",
+        url in "(https?://)?[a-z0-9:@\\[\\]é.]{0,12}[/?#a-zA-Z0-9=&%:@é]{0,24}",
+        signature in "[A-Za-z0-9+/=]{0,30}",
+        body in proptest::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let headers = [("x-twilio-signature".to_owned(), signature)];
+        let webhook = Webhook::new(SecretString::from("t"), None);
+        let request = WebhookRequest { method: &method, url: &url, headers: &headers, body: &body, now: Timestamp(0) };
+        prop_assert!(webhook.read(&request).is_err());
+    }
 }
