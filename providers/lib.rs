@@ -6,5 +6,10 @@ pub mod chat;
 pub mod contract;
 pub mod dev;
 pub mod email;
+pub mod gateway;
+pub mod push;
 pub mod registry;
 pub mod shared;
+pub mod sms;
+#[cfg(feature = "testing")]
+pub mod testing;
