@@ -1,5 +1,6 @@
 //! All of a business's conversations through one typed `Message`.
 
+pub mod cli;
 pub mod config;
 pub mod telemetry;
 
