@@ -70,9 +70,10 @@ pub(super) enum ContactsCommand {
 
 #[derive(Args)]
 pub(super) struct Fields {
+    /// What the person is called
     #[arg(long)]
     name: Option<String>,
-    /// May be given several times, in order of preference
+    /// An e-mail address; may be given several times, in order of preference
     #[arg(long = "email", value_name = "ADDRESS")]
     emails: Vec<String>,
     /// A number like +15550100; may be given several times

@@ -10,7 +10,7 @@ use super::Failure;
 const TRIES: u32 = 10;
 
 /// The wait before each try.
-const WAIT: Duration = Duration::from_secs(2);
+const WAIT: Duration = if cfg!(test) { Duration::from_millis(10) } else { Duration::from_secs(2) };
 
 /// Opens a stream at a cursor and shows what comes, each item giving the cursor after it. When the stream breaks it is opened
 /// again after the last item shown; when the server ends it in order, this ends.

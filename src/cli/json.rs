@@ -3,7 +3,10 @@
 //!
 //! The descriptors of the API, which are part of the program, drive it: a new field needs no code here.
 
-use std::sync::LazyLock;
+use std::{
+    io::{self, Write},
+    sync::LazyLock,
+};
 
 use prost_reflect::{
     DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
@@ -54,10 +57,24 @@ pub(super) fn write<T: Named>(message: &T) -> String {
     let written = descriptor::<T>()
         .and_then(|descriptor| DynamicMessage::decode(descriptor, &bytes[..]).ok())
         .and_then(|dynamic| {
-            let mut serializer = serde_json::Serializer::new(&mut line);
+            let mut serializer = serde_json::Serializer::with_formatter(&mut line, Numbers);
             dynamic.serialize_with_options(&mut serializer, &options).ok()
         });
     written.and_then(|()| String::from_utf8(line).ok()).unwrap_or_default()
+}
+
+/// Writes whole numbers without a fraction: every number of a Struct is a double, and `7` came as `7`.
+struct Numbers;
+
+impl Formatter for Numbers {
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+        if value.fract() == 0.0 && value.abs() <= EXACT {
+            write!(writer, "{value:.0}")
+        } else {
+            CompactFormatter.write_f64(writer, value)
+        }
+    }
 }
 
 /// Reads one JSON object. Field names may be those of the proto or camelCase; unknown ones are refused.
@@ -99,7 +116,7 @@ mod tests {
 
     #[test]
     fn messages_become_one_line_with_the_names_of_the_proto() {
-        expect_test::expect![[r#"{"id":"message_1","version":"3","created_at":"2026-01-01T00:00:00.500Z","channel":"EMAIL","body":"Grüße \"x\"\n","attachments":[{"content":"//4="}],"metadata":{"order":7.0},"status":"DELIVERED"}"#]]
+        expect_test::expect![[r#"{"id":"message_1","version":"3","created_at":"2026-01-01T00:00:00.500Z","channel":"EMAIL","body":"Grüße \"x\"\n","attachments":[{"content":"//4="}],"metadata":{"order":7},"status":"DELIVERED"}"#]]
         .assert_eq(&write(&message()));
     }
 

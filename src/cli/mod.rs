@@ -58,6 +58,7 @@ Exit codes: 0 done, 1 refused or not ok, 64 wrong usage, 65 damaged store, 69 se
 71 refused by the system, 75 try again later, 78 wrong configuration.";
 
 #[derive(Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// The server's address
     #[arg(
@@ -179,8 +180,16 @@ where
 {
     let Global { server, api_key, timeout, json, color, config } = cli.global;
     let target = Target { server, api_key, timeout };
-    let mut context = Context { target, config, output: Output::stdout(json, color) };
-    match cli.command {
+    let context = Context { target, config, output: Output::stdout(json, color) };
+    dispatch(context, cli.command, serve).await
+}
+
+async fn dispatch<S, F>(mut context: Context, command: Command, serve: S) -> Result<(), Failure>
+where
+    S: FnOnce(Config) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    match command {
         Command::Serve => serve::run(context, serve).await,
         Command::Send(args) => send::run(&mut context, *args).await,
         Command::Messages(command) => messages::run(&mut context, command).await,
@@ -214,4 +223,8 @@ fn note(text: &str) {
 }
 
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;

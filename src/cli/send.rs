@@ -38,6 +38,7 @@ pub(super) struct SendArgs {
     /// The recipient's preferred channel when not given
     #[arg(long, value_parser = args::channel(), ignore_case = true, conflicts_with_all = ["id", "batch"])]
     channel: Option<Channel>,
+    /// Subject of an e-mail, title of a push message
     #[arg(long, conflicts_with_all = ["id", "batch"])]
     subject: Option<String>,
     /// The text; - for standard input

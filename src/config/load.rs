@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use super::{
     Config, ConfigErrors, DEFAULTS, Origin, Problem, check,
-    error::nearest,
+    error::{near, nearest},
     file::{self, Parsed},
     keys::KEYS,
     provider::{self, Draft},
@@ -211,10 +211,8 @@ impl Layers {
         // A provider's secret may be kept in a variable of our prefix: `password = "env:HLY_SMTP_PASSWORD"`.
         unknown.retain(|name| !drafts.iter().any(|draft| draft.names_variable(name)));
         for name in unknown {
-            let names: Vec<_> = KEYS.iter().map(|(section, key, _)| variable(section, key)).collect();
-            let names = names.iter().map(String::as_str).chain(OTHER_VARIABLES);
             let problem = Problem::new(&Origin::Variable(name.clone()), "", "is not a known variable");
-            self.problems.push(problem.hint(nearest(name, names)));
+            self.problems.push(problem.hint(nearest_variable(name)));
         }
     }
 
@@ -239,6 +237,16 @@ fn keys_of(section: &str) -> impl Iterator<Item = &'static str> {
 
 fn variable(section: &str, key: &str) -> String {
     format!("{PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase())
+}
+
+/// Compared without the prefix, which all have in common.
+fn nearest_variable(name: &str) -> String {
+    let names: Vec<_> = KEYS.iter().map(|(section, key, _)| variable(section, key)).collect();
+    let rests = names.iter().map(String::as_str).chain(OTHER_VARIABLES).map(|name| &name[PREFIX.len()..]);
+    match near(&name[PREFIX.len()..], rests) {
+        Some(rest) => format!("did you mean `{PREFIX}{rest}`?"),
+        None => "variables are HLY_<SECTION>__<KEY>, as in: hly config show-defaults".to_owned(),
+    }
 }
 
 /// What Kubernetes sets in every container when a Service is called `hly`.

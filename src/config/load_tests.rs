@@ -114,12 +114,13 @@ fn variables_win_over_the_file_and_the_file_over_defaults() {
 fn misspelt_keys_name_line_and_nearest() {
     bad(
         "[dispatch]\nleese = \"1s\"\n\n[stor]\nurl = \"x\"\n",
-        &[("HLY_DISPATCH__LEESE", "1s"), ("HLY_APIKEY", "secret")],
+        &[("HLY_DISPATCH__LEESE", "1s"), ("HLY_APIKEY", "secret"), ("HLY_XYZ", "")],
         &[
             "t.toml:2: `dispatch.leese` is not a known key; did you mean `lease`?",
             "t.toml:4: `stor` is not a known section; did you mean `store`?",
             "HLY_DISPATCH__LEESE: is not a known variable; did you mean `HLY_DISPATCH__LEASE`?",
             "HLY_APIKEY: is not a known variable; did you mean `HLY_API_KEY`?",
+            "HLY_XYZ: is not a known variable; variables are HLY_<SECTION>__<KEY>, as in: hly config show-defaults",
         ],
     );
 }
