@@ -201,7 +201,9 @@ async fn send(
             Some(Answer::Message(message)) => {
                 tally.accepted += 1;
                 let output = &mut context.output;
-                if output.json { output.json(&message)? } else { show::line(output, &message)? }
+                tally.bar.suspend(|| {
+                    if output.json { output.json(&message) } else { show::line(output, &message) }
+                })?;
             }
             Some(Answer::Status(refusal)) => {
                 let details = refusal_status(&refusal);

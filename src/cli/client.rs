@@ -1,6 +1,6 @@
 //! The way to the server.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, net::IpAddr, time::Duration};
 
 use tonic::{
     Request, Status,
@@ -74,6 +74,9 @@ impl Client {
     pub(super) async fn connect(target: &Target) -> Result<Self, Failure> {
         let key = key(target.api_key.as_deref())?;
         let endpoint = endpoint(&target.server)?;
+        if key.0.is_some() && in_clear(endpoint.uri()) {
+            super::note("warning: the API key crosses the network in clear text; use https://");
+        }
         let channel = endpoint.connect().await.map_err(|error| unreachable(&target.server, &error))?;
         Ok(Self { channel, key, timeout: target.timeout })
     }
@@ -131,6 +134,13 @@ fn endpoint(server: &str) -> Result<Endpoint, Failure> {
         .map_err(|error| Failure::new(Exit::System, format!("TLS cannot be set up: {}", causes(&error))))
 }
 
+/// Whether what is sent there leaves this machine without TLS.
+fn in_clear(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    uri.scheme_str() == Some("http") && !loopback
+}
+
 fn unreachable(server: &str, error: &tonic::transport::Error) -> Failure {
     Failure::new(Exit::Unavailable, format!("cannot reach {server}: {}", causes(error)))
         .line("is the server running (hly serve), and is this its address (--server, HLY_SERVER)?")
@@ -158,6 +168,20 @@ mod tests {
         assert_eq!(endpoint("127.0.0.1:50051").unwrap_err().exit, Exit::Usage);
         assert_eq!(endpoint("http://").unwrap_err().exit, Exit::Usage);
         assert!(endpoint("http://127.0.0.1:50051").is_ok());
+    }
+
+    #[test]
+    fn only_other_machines_without_tls_are_in_clear() {
+        for (server, clear) in [
+            ("http://127.0.0.1:50051", false),
+            ("http://[::1]:50051", false),
+            ("http://localhost:50051", false),
+            ("https://hly.example", false),
+            ("http://hly.example", true),
+            ("http://10.0.0.1:50051", true),
+        ] {
+            assert_eq!(in_clear(&server.parse().unwrap()), clear, "{server}");
+        }
     }
 
     #[test]

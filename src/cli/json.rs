@@ -11,6 +11,7 @@ use std::{
 use prost_reflect::{
     DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
 };
+use serde_json::ser::{CompactFormatter, Formatter};
 
 use super::v1;
 
