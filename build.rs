@@ -5,6 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    #[expect(clippy::disallowed_methods, reason = "cargo tells build scripts where to write by a variable")]
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let api = "proto/headlessly/communication/v1";
     let mut files: Vec<PathBuf> =

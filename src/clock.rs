@@ -11,6 +11,7 @@ use crate::model::Timestamp;
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The clock of the machine.
+#[expect(clippy::disallowed_methods, reason = "the one clock of the server")]
 pub fn system() -> Clock {
     Arc::new(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

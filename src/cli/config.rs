@@ -45,6 +45,7 @@ pub(super) fn run(context: &mut Context, command: ConfigCommand) -> Result<(), F
 
 /// The configuration of this machine, from the file and the variables.
 pub(super) fn load(path: Option<&Path>) -> Result<Loaded, Failure> {
+    #[expect(clippy::disallowed_methods, reason = "the configuration is read here")]
     let env: Vec<_> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, _)| name.starts_with("HLY_"))

@@ -28,6 +28,7 @@ fn format(time: Option<&prost_types::Timestamp>, zone: &TimeZone, form: &str) ->
 ///
 /// # Errors
 /// The forms that are understood.
+#[expect(clippy::disallowed_methods, reason = "`+1h` on a command line is counted from now")]
 pub(super) fn parse(text: &str) -> Result<prost_types::Timestamp, String> {
     parse_at(text, Timestamp::now(), &TimeZone::system())
 }
