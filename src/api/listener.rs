@@ -90,7 +90,8 @@ where
             tokio::spawn(async move {
                 let prepared = tokio::time::timeout(HANDSHAKE, async {
                     stream.set_nodelay(true)?;
-                    stream.readable().await?;
+                    // Not `readable`, which may be wrong.
+                    stream.peek(&mut [0]).await?;
                     prepare(stream).await
                 });
                 // A connection that fails here is the peer's affair.
