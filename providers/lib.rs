@@ -2,6 +2,14 @@
 //!
 //! One folder is one plugin. Adding one means: its folder, a line here, a line in [`registry`].
 
+pub mod chat;
 pub mod contract;
+pub mod dev;
+pub mod email;
+pub mod gateway;
+pub mod push;
 pub mod registry;
 pub mod shared;
+pub mod sms;
+#[cfg(feature = "testing")]
+pub mod testing;

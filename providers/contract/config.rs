@@ -64,13 +64,26 @@ impl Settings {
             return Err(ConfigError::new(key, "is not a key of this provider")
                 .hint(format!("known keys: {}", known.join(", "))));
         }
-        // The message of toml names the key and the type that was expected, and may quote a value of the wrong type
-        // only when that is not a string.
-        toml::Value::Table(self.table.clone()).try_into().map_err(|error: toml::de::Error| {
-            let message = error.message();
-            let key = message.split('`').nth(1).unwrap_or("provider");
-            ConfigError::new(key, message.to_owned())
-        })
+        toml::Value::Table(self.table.clone()).try_into().map_err(|error| explain(&error))
+    }
+}
+
+/// The key and the problem, without the value: toml's own words quote it, and it may be a secret.
+fn explain(error: &toml::de::Error) -> ConfigError {
+    let (shown, message) = (error.to_string(), error.message());
+    let place = shown.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let quoted = message.split('`').nth(1);
+    let within = |key: &str| place.map_or_else(|| key.to_owned(), |place| format!("{place}.{key}"));
+    match (message, quoted) {
+        (text, Some(key)) if text.starts_with("missing field") => ConfigError::new(within(key), "is missing"),
+        (text, Some(key)) if text.starts_with("unknown field") => {
+            let known = text.split_once(", expected ").map_or("none", |(_, known)| known);
+            ConfigError::new(within(key), "is not a key here").hint(format!("known: {known}"))
+        }
+        (text, _) => {
+            let expected = text.rsplit_once("expected ").map_or("of another type", |(_, expected)| expected);
+            ConfigError::new(place.unwrap_or("provider"), format!("must be {expected}"))
+        }
     }
 }
 
@@ -144,5 +157,47 @@ impl From<&str> for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only parsed")]
+    struct Raw {
+        token: Secret,
+        #[serde(default)]
+        count: u32,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only parsed")]
+    struct Inner {
+        word: String,
+    }
+
+    #[test]
+    fn problems_name_the_key_and_hide_the_value() {
+        let table = [
+            ("", "`token` is missing"),
+            ("token = 4711", "`token` must be a string"),
+            ("token = 'x'\ncount = 'canary'", "`count` must be u32"),
+            ("token = 'x'\ncount = -4711", "`count` must be u32"),
+            ("token = 'x'\ninner = { word = 4711 }", "`inner.word` must be a string"),
+            ("token = 'x'\ninner = {}", "`inner.word` is missing"),
+            ("token = 'x'\ninner = { word = 'w', wrod = 4711 }", "`inner.wrod` is not a key here"),
+            ("token = 'x'\ntokn = 'canary'", "`tokn` is not a key of this provider"),
+        ];
+        for (toml, expected) in table {
+            let settings = Settings { table: toml.parse().unwrap() };
+            let error = settings.parse::<Raw>(&["token", "count", "inner"]).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }

@@ -6,6 +6,8 @@ pub mod event;
 pub mod filter;
 pub mod ids;
 pub mod message;
+pub mod retry;
 pub mod status;
+pub mod verbs;
 
 pub use headlessly_providers::contract::{Channel, Priority, Reporting, Timestamp};

@@ -437,7 +437,12 @@ fn queued(state: &State, due_at: Timestamp, before: Option<&Queued>) -> Queued {
 }
 
 /// The place in the queue of a message that is accepted and, when `lease_until` is given, claimed in the same step.
-pub fn accepted(state: &mut State, now: Timestamp, actor: &str, lease_until: Option<Timestamp>) -> (Queued, Vec<NewEvent>) {
+pub fn accepted(
+    state: &mut State,
+    now: Timestamp,
+    actor: &str,
+    lease_until: Option<Timestamp>,
+) -> (Queued, Vec<NewEvent>) {
     let due = state.scheduled_at.filter(|at| *at > now);
     let mut place = queued(state, due.unwrap_or(now), None);
     state.facts.accepted = Some(now);

@@ -5,8 +5,6 @@
 //! arguments.
 
 pub mod find;
-mod find_fields;
-mod page;
 pub mod sqlite;
 pub mod types;
 
@@ -24,9 +22,9 @@ use crate::model::{
     verbs::Row,
 };
 pub use types::{
-    Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite, Effects,
-    EventQuery, FindQuery, NewAttempt, NewMessage, NewReceipt, Page, QueueDepth, ReceiptRow, RequestKey, Rewrite, Slot,
-    StoreError, Swept, Taker,
+    Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite,
+    Effects, EventQuery, FindQuery, NewAttempt, NewMessage, NewReceipt, Page, QueueDepth, ReceiptRow,
+    RequestKey, Rewrite, Slot, StoreError, Swept, Taker,
 };
 
 /// What changes the store. Each call is atomic and durable when it returns; dropping the call does not undo it.
@@ -158,7 +156,3 @@ pub trait Store: Reads + Writes {
     /// The secret under which keys are hashed: 32 random bytes that the store keeps.
     fn secret(&self) -> &[u8];
 }
-
-/// The tests of the contract, run for each database.
-#[cfg(test)]
-mod tests;

@@ -146,7 +146,17 @@ pub struct Change {
 impl Change {
     /// A step of the service itself.
     pub fn internal(id: MessageId, step: Step, actor: Arc<str>, now: Timestamp) -> Self {
-        Self { tenant: None, id, step, actor, now, request: None, attempt: None, retire: None, recipient: None }
+        Self {
+            tenant: None,
+            id,
+            step,
+            actor,
+            now,
+            request: None,
+            attempt: None,
+            retire: None,
+            recipient: None,
+        }
     }
 }
 

@@ -1,0 +1,3 @@
+//! Chat.
+
+pub mod internal;

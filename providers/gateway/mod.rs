@@ -1,0 +1,3 @@
+//! Vendors that have no plugin of their own.
+
+pub mod http;

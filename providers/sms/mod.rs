@@ -1,0 +1,3 @@
+//! Text messages to phone numbers.
+
+pub mod twilio;

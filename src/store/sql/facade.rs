@@ -1,0 +1,316 @@
+//! The store as the rest of the service sees it.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{
+    super::{Db, dialect},
+    bulk::Conn,
+    read,
+    writer::{Answer, Work, Writer},
+};
+use crate::{
+    model::{
+        Channel, Timestamp,
+        contact::Contact,
+        crm::{About, Activity, Ticket},
+        event::Event,
+        ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
+        message::Message,
+        verbs::Row,
+    },
+    store::{
+        Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite,
+        Effects, EventQuery, FindQuery, NewReceipt, Page, QueueDepth, Reads, ReceiptRow, Record, RequestKey,
+        Rewrite, Store, StoreError, Swept, Taker, Writes,
+    },
+};
+
+type Pool = sqlx::Pool<Db>;
+
+/// Contacts kept in memory at most.
+const CONTACTS: usize = 10_000;
+
+/// A store in an SQL database.
+pub struct SqlStore {
+    writer: Writer,
+    pool: Pool,
+    secret: Vec<u8>,
+    contacts: ContactCache,
+    /// What must live as long as the store: the lock on its file.
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlStore").finish_non_exhaustive()
+    }
+}
+
+/// Contacts that were read lately. Dropped as a whole when one changes: writes are rare beside reads.
+#[derive(Default)]
+struct ContactCache {
+    known: Mutex<Known>,
+}
+
+/// What is known as of a generation of the contacts.
+#[derive(Default)]
+struct Known {
+    generation: u64,
+    contacts: HashMap<(Tenant, String), Arc<Contact>>,
+}
+
+impl SqlStore {
+    pub(in super::super) async fn start(
+        mut conn: Conn,
+        pool: Pool,
+        guard: Box<dyn Any + Send + Sync>,
+    ) -> Result<Self, StoreError> {
+        let secret = secret(&mut conn).await?;
+        Ok(Self {
+            writer: Writer::start(conn),
+            pool,
+            secret,
+            contacts: ContactCache::default(),
+            _guard: guard,
+        })
+    }
+
+    async fn read(&self) -> Result<sqlx::pool::PoolConnection<Db>, StoreError> {
+        self.pool.acquire().await.map_err(dialect::error)
+    }
+}
+
+/// The store's own secret, made on first use.
+async fn secret(conn: &mut Conn) -> Result<Vec<u8>, StoreError> {
+    let mut fresh = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut fresh).map_err(|_| StoreError::Unavailable("no random numbers".to_owned()))?;
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', $1) ON CONFLICT (name) DO NOTHING")
+        .bind(fresh.to_vec())
+        .execute(&mut *conn)
+        .await
+        .map_err(dialect::error)?;
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = 'secret'")
+        .fetch_one(conn)
+        .await
+        .map_err(dialect::error)
+}
+
+/// The answer of the kind that this work has.
+macro_rules! expect {
+    ($answer:expr, $kind:ident) => {
+        match $answer {
+            Answer::$kind(value) => Ok(value),
+            _ => Err(StoreError::Corrupt("the writer answered something else".to_owned())),
+        }
+    };
+}
+
+#[async_trait]
+impl Writes for SqlStore {
+    async fn accept(&self, accept: Accept) -> Result<Ack, StoreError> {
+        expect!(self.writer.submit(Work::Accept(accept)).await?, Ack)
+    }
+
+    async fn change(&self, change: Change) -> Result<Changed, StoreError> {
+        expect!(self.writer.submit(Work::Change(Box::new(change))).await?, Changed)
+    }
+
+    async fn rewrite(&self, rewrite: Rewrite) -> Result<Changed, StoreError> {
+        expect!(self.writer.submit(Work::Rewrite(Box::new(rewrite))).await?, Changed)
+    }
+
+    async fn claim(&self, claim: Claim) -> Result<Vec<Claimed>, StoreError> {
+        expect!(self.writer.submit(Work::Claim(claim)).await?, Claimed)
+    }
+
+    async fn renew(&self, leases: Vec<(MessageId, i64)>, until: Timestamp) -> Result<(), StoreError> {
+        self.writer.submit(Work::Renew(leases, until)).await.map(drop)
+    }
+
+    async fn sweep(&self, now: Timestamp, all: bool) -> Result<Swept, StoreError> {
+        expect!(self.writer.submit(Work::Sweep(now, all)).await?, Swept)
+    }
+
+    async fn put_receipts(&self, receipts: Vec<NewReceipt>) -> Result<(), StoreError> {
+        self.writer.submit(Work::PutReceipts(receipts)).await.map(drop)
+    }
+
+    async fn apply_receipts(&self, now: Timestamp, limit: i64) -> Result<Applied, StoreError> {
+        expect!(self.writer.submit(Work::ApplyReceipts(now, limit)).await?, Applied)
+    }
+
+    async fn put_effects(&self, effects: Effects) -> Result<(), StoreError> {
+        self.writer.submit(Work::Effects(Box::new(effects))).await.map(drop)
+    }
+
+    async fn put_contact(&self, write: ContactWrite) -> Result<Ack, StoreError> {
+        expect!(self.writer.submit(Work::Contact(Box::new(write))).await?, Ack)
+    }
+
+    async fn put_device(&self, write: DeviceWrite) -> Result<Ack, StoreError> {
+        expect!(self.writer.submit(Work::Device(Box::new(write))).await?, Ack)
+    }
+
+    async fn put_record(&self, record: Record, request: Option<RequestKey>) -> Result<Ack, StoreError> {
+        expect!(self.writer.submit(Work::Record(Box::new(record), request)).await?, Ack)
+    }
+
+    async fn put_key(&self, key: ApiKey) -> Result<(), StoreError> {
+        self.writer.submit(Work::Key(Box::new(key))).await.map(drop)
+    }
+
+    async fn purge_requests(&self, before: Timestamp) -> Result<u64, StoreError> {
+        expect!(self.writer.submit(Work::Purge(before)).await?, Count)
+    }
+}
+
+#[async_trait]
+impl Reads for SqlStore {
+    async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let found = super::queue::messages(&mut *self.read().await?, &[id.0]).await?.pop();
+        Ok(found.filter(|message| message.state.tenant == *tenant))
+    }
+
+    async fn find_messages(&self, query: FindQuery) -> Result<Page<Message>, StoreError> {
+        read::find_messages(&mut *self.read().await?, query).await
+    }
+
+    async fn row(&self, id: MessageId) -> Result<Option<Row>, StoreError> {
+        read::row(&mut *self.read().await?, id).await
+    }
+
+    async fn about(&self, ids: &[MessageId]) -> Result<Vec<About>, StoreError> {
+        read::about(&mut *self.read().await?, ids).await
+    }
+
+    async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>, StoreError> {
+        read::attempts(&mut *self.read().await?, id).await
+    }
+
+    async fn receipts(&self, id: MessageId) -> Result<Vec<ReceiptRow>, StoreError> {
+        read::receipts(&mut *self.read().await?, id).await
+    }
+
+    async fn contacts(&self, tenant: &Tenant, ids: &[&str]) -> Result<Vec<Arc<Contact>>, StoreError> {
+        let generation = *self.writer.signals.contacts.borrow();
+        let (mut found, missing) = self.contacts.get(generation, tenant, ids);
+        if !missing.is_empty() {
+            let read = read::contacts(&mut *self.read().await?, tenant, &missing).await?;
+            let read: Vec<Arc<Contact>> = read.into_iter().map(Arc::new).collect();
+            self.contacts.put(generation, *self.writer.signals.contacts.borrow(), &read);
+            found.extend(read);
+        }
+        Ok(found)
+    }
+
+    async fn find_contacts(&self, query: FindQuery) -> Result<Page<Contact>, StoreError> {
+        read::find_contacts(&mut *self.read().await?, query).await
+    }
+
+    async fn activity(&self, tenant: &Tenant, id: ActivityId) -> Result<Option<Activity>, StoreError> {
+        read::activity(&mut *self.read().await?, tenant, id).await
+    }
+
+    async fn find_activities(&self, query: FindQuery) -> Result<Page<Activity>, StoreError> {
+        read::find_activities(&mut *self.read().await?, query).await
+    }
+
+    async fn ticket(&self, tenant: &Tenant, id: TicketId) -> Result<Option<Ticket>, StoreError> {
+        read::ticket(&mut *self.read().await?, tenant, id).await
+    }
+
+    async fn find_tickets(&self, query: FindQuery) -> Result<Page<Ticket>, StoreError> {
+        read::find_tickets(&mut *self.read().await?, query).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+        read::events(&mut *self.read().await?, query).await
+    }
+
+    async fn last_event(&self) -> Result<EventId, StoreError> {
+        read::last_event(&mut *self.read().await?).await
+    }
+
+    async fn consumer(&self, name: &str) -> Result<i64, StoreError> {
+        read::consumer(&mut *self.read().await?, name).await
+    }
+
+    async fn depth(&self, channel: Channel) -> Result<QueueDepth, StoreError> {
+        read::depth(&mut *self.read().await?, channel).await
+    }
+
+    async fn key_by_hash(&self, hash: &[u8]) -> Result<Option<ApiKey>, StoreError> {
+        read::key_by_hash(&mut *self.read().await?, hash).await
+    }
+
+    async fn keys(&self, tenant: &Tenant) -> Result<Vec<ApiKey>, StoreError> {
+        read::keys(&mut *self.read().await?, tenant).await
+    }
+
+    async fn key(&self, tenant: &Tenant, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
+        read::key(&mut *self.read().await?, tenant, id).await
+    }
+}
+
+impl Store for SqlStore {
+    fn commits(&self) -> watch::Receiver<u64> {
+        self.writer.signals.log.subscribe()
+    }
+
+    fn receipts_waiting(&self) -> watch::Receiver<u64> {
+        self.writer.signals.receipts.subscribe()
+    }
+
+    fn attach(&self, taker: Arc<dyn Taker>) {
+        // A second taker would be a mistake of the composition; the first stays.
+        self.writer.signals.taker.set(taker).ok();
+    }
+
+    fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+}
+
+impl ContactCache {
+    /// Those that are known as of this generation, and the ids of the others.
+    fn get<'i>(
+        &self,
+        generation: u64,
+        tenant: &Tenant,
+        ids: &[&'i str],
+    ) -> (Vec<Arc<Contact>>, Vec<&'i str>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.generation != generation {
+            *known = Known { generation, contacts: HashMap::new() };
+        }
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for id in ids {
+            match known.contacts.get(&(tenant.clone(), (*id).to_owned())) {
+                Some(contact) => found.push(contact.clone()),
+                None => missing.push(*id),
+            }
+        }
+        (found, missing)
+    }
+
+    /// Keeps what was read between two looks at the generation, unless a write came in between.
+    fn put(&self, before: u64, after: u64, contacts: &[Arc<Contact>]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if before != after || known.generation != after {
+            return;
+        }
+        if known.contacts.len() + contacts.len() > CONTACTS {
+            known.contacts.clear();
+        }
+        for contact in contacts {
+            known.contacts.insert((contact.tenant.clone(), contact.id.clone()), contact.clone());
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Receipts: stored as they come, applied in the order in which they came.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    super::dialect,
+    bulk::{Bulk, Conn},
+    change::{After, Rows},
+    insert::{self, Tried},
+    rows::Reader,
+};
+use crate::{
+    model::{
+        Channel, Priority, Reporting, Timestamp,
+        event::{NewEvent, kind},
+        ids::{MessageId, Tenant, time_of},
+        message::{Direction, Draft, Message},
+        status::{Fact, Failure, Reason},
+        verbs::{By, Step, created},
+    },
+    store::{Applied, NewAttempt, NewMessage, NewReceipt, StoreError},
+};
+
+static PUT: Bulk = Bulk::insert(
+    "INSERT INTO receipt (id, provider, received_at, state, kind, message_id, provider_message_id, at, code, detail, data) \
+     VALUES ",
+    11,
+    "",
+);
+
+static SETTLE: Bulk = Bulk::with(
+    "WITH v (id, state, message_id) AS (VALUES ",
+    &["BIGINT", "SMALLINT", "BIGINT"],
+    ") UPDATE receipt SET state = v.state, message_id = v.message_id FROM v WHERE receipt.id = v.id",
+);
+
+static BY_PROVIDER_ID: Bulk = Bulk::among(
+    "SELECT provider_message_id, message_id, generation FROM attempt WHERE provider = $1 AND provider_message_id IN (",
+    1,
+    ")",
+);
+
+/// Stores receipts.
+pub(in super::super) async fn put(conn: &mut Conn, receipts: &[NewReceipt]) -> Result<(), StoreError> {
+    PUT.run(conn, receipts, |query, receipt| {
+        query
+            .bind(receipt.id)
+            .bind(receipt.provider.clone())
+            .bind(receipt.received_at.0)
+            .bind(0i16)
+            .bind(receipt.kind)
+            .bind(receipt.message.map(|id| id.0))
+            .bind(receipt.provider_message_id.clone())
+            .bind(receipt.at.0)
+            .bind(receipt.code.clone())
+            .bind(receipt.detail.clone())
+            .bind(receipt.data.clone())
+    })
+    .await
+    .map(drop)
+}
+
+struct Stored {
+    id: i64,
+    provider: String,
+    kind: String,
+    message: Option<MessageId>,
+    provider_message_id: Option<String>,
+    at: Timestamp,
+    code: Option<String>,
+    detail: Option<String>,
+    data: Option<String>,
+}
+
+enum Settled {
+    Applied,
+    Parked,
+    Ignored,
+}
+
+/// Applies stored receipts.
+pub(in super::super) async fn apply(
+    conn: &mut Conn,
+    now: Timestamp,
+    limit: i64,
+    after: &mut After,
+) -> Result<Applied, StoreError> {
+    let waiting = waiting(conn, limit).await?;
+    let known = match_by_provider(conn, &waiting).await?;
+    let mut rows = Rows::default();
+    let targets: Vec<Option<(MessageId, Option<i32>)>> = waiting
+        .iter()
+        .map(|receipt| match receipt.message {
+            Some(id) => Some((id, None)),
+            None => receipt
+                .provider_message_id
+                .as_ref()
+                .and_then(|id| known.get(&(receipt.provider.clone(), id.clone())).copied())
+                .map(|(id, generation)| (id, Some(generation))),
+        })
+        .collect();
+    let ids: Vec<MessageId> = targets.iter().flatten().map(|(id, _)| *id).collect();
+    rows.load(conn, &ids).await?;
+    let (mut done, mut settled) = (Applied::default(), Vec::with_capacity(waiting.len()));
+    for (receipt, target) in waiting.iter().zip(targets) {
+        let outcome = if receipt.kind == "INBOUND" {
+            inbound(conn, receipt, now, after).await?
+        } else {
+            learn(&mut rows, receipt, target, now)
+        };
+        let state: i16 = match outcome {
+            Settled::Applied => {
+                done.applied += 1;
+                1
+            }
+            Settled::Parked => {
+                done.parked += 1;
+                2
+            }
+            Settled::Ignored => {
+                done.ignored += 1;
+                3
+            }
+        };
+        settled.push((receipt.id, state, target.map(|(id, _)| id.0)));
+    }
+    SETTLE
+        .run(conn, &settled, |query, (id, state, message)| query.bind(*id).bind(*state).bind(*message))
+        .await?;
+    rows.save(conn, after).await?;
+    Ok(done)
+}
+
+async fn waiting(conn: &mut Conn, limit: i64) -> Result<Vec<Stored>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, provider, kind, message_id, provider_message_id, at, code, detail, data FROM receipt WHERE state = 0 \
+         ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+    .map_err(dialect::error)?;
+    rows.iter()
+        .map(|row| {
+            let mut row = Reader::new(row, 0);
+            Ok(Stored {
+                id: row.get()?,
+                provider: row.get()?,
+                kind: row.get()?,
+                message: row.get::<Option<i64>>()?.map(MessageId),
+                provider_message_id: row.get()?,
+                at: row.time()?,
+                code: row.get()?,
+                detail: row.get()?,
+                data: row.get()?,
+            })
+        })
+        .collect()
+}
+
+type ByProviderId = HashMap<(String, String), (MessageId, i32)>;
+
+async fn match_by_provider(conn: &mut Conn, waiting: &[Stored]) -> Result<ByProviderId, StoreError> {
+    let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
+    for receipt in waiting.iter().filter(|receipt| receipt.message.is_none()) {
+        if let Some(id) = &receipt.provider_message_id {
+            wanted.entry(&receipt.provider).or_default().push(id);
+        }
+    }
+    let mut known = ByProviderId::new();
+    for (provider, ids) in wanted {
+        for (chunk, mut query) in BY_PROVIDER_ID.chunks(&ids) {
+            query = query.bind(provider.to_owned());
+            for id in chunk {
+                query = query.bind((*id).to_owned());
+            }
+            for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
+                let mut row = Reader::new(&row, 0);
+                let id: String = row.get()?;
+                let message = (MessageId(row.get()?), row.get()?);
+                known.insert((provider.to_owned(), id), message);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// The facts that a receipt tells, by the word it is stored under.
+fn fact(receipt: &Stored) -> Option<Fact> {
+    let at = receipt.at;
+    let failed = |reason| {
+        Fact::Failed(Failure { at, reason, code: receipt.code.clone(), detail: receipt.detail.clone() })
+    };
+    match receipt.kind.as_str() {
+        "SENT" => Some(Fact::HandedOff(at)),
+        "DELIVERED" => Some(Fact::Delivered(at)),
+        "READ" | "CLICKED" => Some(Fact::Read(at)),
+        "FAILED" => Some(failed(Reason::Undelivered)),
+        "RECIPIENT_DEAD" => Some(failed(Reason::BadRecipient)),
+        _ => None,
+    }
+}
+
+fn learn(
+    rows: &mut Rows,
+    receipt: &Stored,
+    target: Option<(MessageId, Option<i32>)>,
+    now: Timestamp,
+) -> Settled {
+    let Some(fact) = fact(receipt) else { return Settled::Ignored };
+    let Some((id, generation)) = target else {
+        return if receipt.provider_message_id.is_some() { Settled::Parked } else { Settled::Ignored };
+    };
+    let actor = format!("provider_{}", receipt.provider);
+    match rows.step(None, id, &Step::Learn { fact, generation }, By { now, actor: &actor }) {
+        Ok(()) => Settled::Applied,
+        // Our own id, but of a message that was never here.
+        Err(_) => Settled::Ignored,
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Inbound {
+    channel: String,
+    from: String,
+    to: String,
+    subject: Option<String>,
+    body: String,
+    #[serde(default)]
+    metadata: Vec<(String, String)>,
+}
+
+/// A message that somebody sent to us: stored once per provider id, delivered when stored.
+async fn inbound(
+    conn: &mut Conn,
+    receipt: &Stored,
+    now: Timestamp,
+    after: &mut After,
+) -> Result<Settled, StoreError> {
+    let parsed = receipt.data.as_deref().and_then(|data| serde_json::from_str::<Inbound>(data).ok());
+    let Some((inbound, channel)) =
+        parsed.and_then(|one| one.channel.parse::<Channel>().ok().map(|it| (one, it)))
+    else {
+        return Ok(Settled::Ignored);
+    };
+    if let Some(id) = &receipt.provider_message_id {
+        let known: Option<i64> = sqlx::query_scalar(
+            "SELECT id FROM attempt WHERE provider = $1 AND provider_message_id = $2 LIMIT 1",
+        )
+        .bind(receipt.provider.clone())
+        .bind(id.clone())
+        .fetch_optional(&mut *conn)
+        .await
+        .map_err(dialect::error)?;
+        if known.is_some() {
+            return Ok(Settled::Ignored);
+        }
+    }
+    let actor = format!("provider_{}", receipt.provider);
+    let message = inbound_message(inbound, channel, receipt, &actor);
+    let (state, tenant) = (&message.state, message.state.tenant.clone());
+    let first = created(state, now, &actor);
+    let second = NewEvent { kind: kind::MESSAGE_RECEIVED, at: receipt.at, ..first.clone() };
+    let tried = Tried {
+        tenant,
+        message: state.id,
+        generation: 1,
+        attempt: NewAttempt {
+            id: receipt.id,
+            provider: receipt.provider.clone(),
+            epoch: 0,
+            started_at: receipt.at,
+            outcome: "RECEIVED",
+            provider_message_id: receipt.provider_message_id.clone(),
+            code: None,
+            detail: None,
+            retry_at: None,
+        },
+        ended_at: now,
+        orphan: false,
+    };
+    let new = NewMessage { message: Arc::new(message), queued: None, events: Vec::new() };
+    insert::messages(conn, &[&new]).await?;
+    insert::events(conn, &[first, second]).await?;
+    insert::attempts(conn, &[tried]).await?;
+    after.log = true;
+    Ok(Settled::Applied)
+}
+
+fn inbound_message(inbound: Inbound, channel: Channel, receipt: &Stored, actor: &str) -> Message {
+    let metadata: crate::model::message::Metadata =
+        inbound.metadata.into_iter().map(|(key, value)| (key, value.into())).collect();
+    let draft = Draft {
+        channel: Some(channel),
+        direction: Direction::Inbound,
+        sender: Some(inbound.from),
+        recipient: Some(inbound.to),
+        subject: inbound.subject,
+        body: inbound.body,
+        metadata: (!metadata.is_empty()).then_some(metadata),
+        priority: Priority::Normal,
+        ..Draft::default()
+    };
+    // The receipt's id is of the same kind and used once: it becomes the message's.
+    let id = MessageId(receipt.id);
+    let mut message = Message::new(draft, id, Tenant::default(), time_of(receipt.id), actor);
+    message.state.provider = Some(receipt.provider.clone());
+    message.state.provider_message_id = receipt.provider_message_id.clone();
+    message.state.reporting = Some(Reporting::Delivery);
+    message.state.facts.accepted = Some(receipt.at);
+    message.state.facts.delivered = Some(receipt.at);
+    message
+}

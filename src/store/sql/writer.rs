@@ -1,0 +1,373 @@
+//! The one writer: takes what has arrived, puts it into one transaction, and answers after the commit.
+//!
+//! A caller that goes away changes nothing: its work is done here, and a message that was claimed at the door is handed over here.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
+
+use sqlx::Connection as _;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    super::dialect,
+    bulk::Conn,
+    change::{self, After, Rows},
+    entities,
+    insert::{self, Place},
+    queue, receipts,
+};
+use crate::{
+    model::{
+        Timestamp,
+        event::{NewEvent, kind},
+        ids::MessageId,
+        message::Message,
+        status::Status,
+        verbs::{self, Refusal, Wait},
+    },
+    store::{
+        Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite,
+        Effects, NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
+    },
+};
+
+/// Jobs in one transaction at most.
+const GROUP: usize = 1_000;
+/// Jobs waiting for the writer at most; more have to wait to be taken in.
+const WAITING: usize = 4_096;
+
+/// One piece of work.
+pub(in super::super) enum Work {
+    Accept(Accept),
+    Change(Box<Change>),
+    Rewrite(Box<Rewrite>),
+    Claim(Claim),
+    Renew(Vec<(MessageId, i64)>, Timestamp),
+    Sweep(Timestamp, bool),
+    PutReceipts(Vec<NewReceipt>),
+    ApplyReceipts(Timestamp, i64),
+    Effects(Box<Effects>),
+    Contact(Box<ContactWrite>),
+    Device(Box<DeviceWrite>),
+    Record(Box<Record>, Option<RequestKey>),
+    Key(Box<ApiKey>),
+    Purge(Timestamp),
+}
+
+/// What came of it.
+pub(in super::super) enum Answer {
+    Ack(Ack),
+    Changed(Changed),
+    Claimed(Vec<Claimed>),
+    Swept(Swept),
+    Applied(Applied),
+    Count(u64),
+}
+
+struct Job {
+    work: Work,
+    answer: Option<Result<Answer, StoreError>>,
+    reply: Option<oneshot::Sender<Result<Answer, StoreError>>>,
+}
+
+/// What the rest of the store has of the writer.
+#[derive(Clone)]
+pub(in super::super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    pub(in super::super) signals: Arc<Signals>,
+}
+
+/// What the writer tells after a commit.
+pub(in super::super) struct Signals {
+    pub(in super::super) log: watch::Sender<u64>,
+    pub(in super::super) receipts: watch::Sender<u64>,
+    pub(in super::super) contacts: watch::Sender<u64>,
+    pub(in super::super) taker: OnceLock<Arc<dyn Taker>>,
+}
+
+impl Writer {
+    /// Starts the writer on its own connection. It ends when the last handle is gone.
+    pub(in super::super) fn start(conn: Conn) -> Self {
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let signals = Arc::new(Signals {
+            log: watch::Sender::new(0),
+            receipts: watch::Sender::new(0),
+            contacts: watch::Sender::new(0),
+            taker: OnceLock::new(),
+        });
+        tokio::spawn(write(conn, waiting, signals.clone()));
+        Self { jobs, signals }
+    }
+
+    /// Hands work in and waits until it is durable.
+    pub(in super::super) async fn submit(&self, work: Work) -> Result<Answer, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::Unavailable("the writer has stopped".to_owned());
+        let job = Job { work, answer: None, reply: Some(reply) };
+        self.jobs.send(job).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+async fn write(mut conn: Conn, mut waiting: mpsc::Receiver<Job>, signals: Arc<Signals>) {
+    let mut jobs = Vec::with_capacity(GROUP);
+    while waiting.recv_many(&mut jobs, GROUP).await > 0 {
+        let trouble = match transact(&mut conn, &mut jobs, &signals).await {
+            Ok(after) => {
+                finish(&mut jobs, after, &signals);
+                continue;
+            }
+            Err(error) => error,
+        };
+        if jobs.len() == 1 {
+            answer(&mut jobs.swap_remove(0), Err(trouble));
+            continue;
+        }
+        // One of them spoils the group: each gets a transaction of its own.
+        tracing::warn!(error = %trouble, jobs = jobs.len(), "a group of writes failed; trying them one by one");
+        for mut job in jobs.drain(..) {
+            match transact(&mut conn, std::slice::from_mut(&mut job), &signals).await {
+                Ok(after) => finish(&mut vec![job], after, &signals),
+                Err(error) => answer(&mut job, Err(error)),
+            }
+        }
+    }
+    conn.close().await.ok();
+}
+
+fn answer(job: &mut Job, with: Result<Answer, StoreError>) {
+    if let Some(reply) = job.reply.take() {
+        // Nobody waiting is no trouble: what was done stays done.
+        reply.send(with).ok();
+    }
+}
+
+fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
+    for (slot, claimed) in after.slots {
+        slot(claimed);
+    }
+    if after.contacts {
+        signals.contacts.send_modify(|count| *count += 1);
+    }
+    for mut job in jobs.drain(..) {
+        if let Some(done) = job.answer.take() {
+            answer(&mut job, done);
+        }
+    }
+    if after.log {
+        signals.log.send_modify(|count| *count += 1);
+    }
+    if after.receipts {
+        signals.receipts.send_modify(|count| *count += 1);
+    }
+    if let Some(taker) = signals.taker.get() {
+        for channel in after.wakes {
+            taker.wake(channel);
+        }
+    }
+}
+
+async fn transact(conn: &mut Conn, jobs: &mut [Job], signals: &Signals) -> Result<After, StoreError> {
+    let mut after = After::default();
+    let mut transaction = conn.begin_with(dialect::BEGIN).await.map_err(dialect::error)?;
+    accepts(&mut transaction, jobs, signals, &mut after).await?;
+    changes(&mut transaction, jobs, &mut after).await?;
+    for job in jobs.iter_mut().filter(|job| job.answer.is_none()) {
+        job.answer = Some(other(&mut transaction, &job.work, &mut after).await?);
+    }
+    transaction.commit().await.map_err(dialect::error)?;
+    Ok(after)
+}
+
+async fn accepts(
+    conn: &mut Conn,
+    jobs: &mut [Job],
+    signals: &Signals,
+    after: &mut After,
+) -> Result<(), StoreError> {
+    let accepts: Vec<&Accept> = jobs
+        .iter()
+        .filter_map(|job| if let Work::Accept(accept) = &job.work { Some(accept) } else { None })
+        .collect();
+    if accepts.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<&RequestKey> = accepts.iter().filter_map(|accept| accept.request.as_ref()).collect();
+    let mut acks = insert::requests(conn, &keys).await?.into_iter();
+    let (mut answers, mut new): (Vec<Result<Ack, StoreError>>, Vec<&NewMessage>) = (Vec::new(), Vec::new());
+    for accept in &accepts {
+        let ack = accept.request.as_ref().and_then(|_| acks.next()).unwrap_or(Ok(Ack::Done));
+        if matches!(ack, Ok(Ack::Done)) {
+            new.extend(&accept.messages);
+        }
+        answers.push(ack);
+    }
+    insert::messages(conn, &new).await?;
+    let (places, events) = arrange(&new, signals, after);
+    insert::places(conn, &places).await?;
+    insert::events(conn, &events).await?;
+    after.log |= !events.is_empty();
+    let waiting = jobs.iter_mut().filter(|job| matches!(job.work, Work::Accept(_)));
+    for (job, ack) in waiting.zip(answers) {
+        job.answer = Some(ack.map(Answer::Ack));
+    }
+    Ok(())
+}
+
+/// The places of new messages: claimed at the door where there is room, ready otherwise.
+fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Place>, Vec<NewEvent>) {
+    let mut places = Vec::with_capacity(new.len());
+    let mut events = Vec::with_capacity(new.len() * 2);
+    let mut full = HashSet::new();
+    for new in new {
+        events.extend(new.events.iter().cloned());
+        let state = &new.message.state;
+        let (Some(queued), Some(channel)) = (&new.queued, state.channel) else { continue };
+        let mut queued = queued.clone();
+        let due = state.facts.queued.is_some();
+        let slot = signals.taker.get().filter(|_| due && !full.contains(&(channel, state.priority)));
+        match slot.map(|taker| taker.reserve(channel, state.priority)) {
+            Some(Some((slot, lease))) => {
+                queued.wait = Wait::Leased;
+                queued.epoch += 1;
+                queued.due_at = queued.due_at.plus(lease);
+                after.slots.push((slot, Claimed { message: new.message.clone(), queued: queued.clone() }));
+            }
+            Some(None) => {
+                full.insert((channel, state.priority));
+                after.wake(channel);
+            }
+            None => after.wake(channel),
+        }
+        places.push(change::place(state, channel, &queued));
+    }
+    (places, events)
+}
+
+async fn changes(conn: &mut Conn, jobs: &mut [Job], after: &mut After) -> Result<(), StoreError> {
+    let changes: Vec<&Change> = jobs
+        .iter()
+        .filter_map(|job| if let Work::Change(change) = &job.work { Some(&**change) } else { None })
+        .collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let results = change::changes(conn, &changes, after).await?;
+    let waiting = jobs.iter_mut().filter(|job| matches!(job.work, Work::Change(_)));
+    for (job, result) in waiting.zip(results) {
+        job.answer = Some(result.map(Answer::Changed));
+    }
+    Ok(())
+}
+
+async fn other(
+    conn: &mut Conn,
+    work: &Work,
+    after: &mut After,
+) -> Result<Result<Answer, StoreError>, StoreError> {
+    let unit = Answer::Count(0);
+    Ok(match work {
+        Work::Accept(_) | Work::Change(_) => Ok(unit),
+        Work::Rewrite(work) => rewrite(conn, work, after).await?.map(Answer::Changed),
+        Work::Claim(work) => Ok(Answer::Claimed(queue::claim(conn, work, after).await?)),
+        Work::Renew(leases, until) => queue::renew(conn, leases, *until).await.map(|()| unit),
+        Work::Sweep(now, all) => Ok(Answer::Swept(queue::sweep(conn, *now, *all, after).await?)),
+        Work::PutReceipts(new) => {
+            receipts::put(conn, new).await?;
+            after.receipts = true;
+            Ok(unit)
+        }
+        Work::ApplyReceipts(now, limit) => {
+            Ok(Answer::Applied(receipts::apply(conn, *now, *limit, after).await?))
+        }
+        Work::Effects(work) => entities::effects(conn, work, after).await?.map(|()| unit),
+        Work::Contact(work) => entities::contact(conn, work, after).await?.map(Answer::Ack),
+        Work::Device(work) => entities::device(conn, work, after).await?.map(Answer::Ack),
+        Work::Record(work, request) => {
+            entities::record(conn, work, request.as_ref(), after).await?.map(Answer::Ack)
+        }
+        Work::Key(key) => entities::key(conn, key).await.map(|()| unit),
+        Work::Purge(before) => Ok(Answer::Count(entities::purge(conn, before.0).await?)),
+    })
+}
+
+/// Replaces a draft or scheduled message by what its caller made of it.
+async fn rewrite(
+    conn: &mut Conn,
+    work: &Rewrite,
+    after: &mut After,
+) -> Result<Result<Changed, StoreError>, StoreError> {
+    if let Some(key) = &work.request {
+        match insert::requests(conn, &[key]).await?.pop() {
+            Some(Ok(Ack::Replayed(result))) => return Ok(Ok(Changed::Replayed(result))),
+            Some(Err(error)) => return Ok(Err(error)),
+            Some(Ok(Ack::Done)) | None => {}
+        }
+    }
+    let done = edit(conn, work, after).await?;
+    if let (Err(_), Some(key)) = (&done, &work.request) {
+        insert::forget_request(conn, key).await?;
+    }
+    Ok(done)
+}
+
+async fn edit(
+    conn: &mut Conn,
+    work: &Rewrite,
+    after: &mut After,
+) -> Result<Result<Changed, StoreError>, StoreError> {
+    let mut rows = Rows::default();
+    rows.load(conn, &[work.id]).await?;
+    let Some(row) = rows.get(work.id).filter(|row| row.state.tenant == work.tenant).cloned() else {
+        return Ok(Err(StoreError::NotFound));
+    };
+    let status = row.state.status();
+    if row.state.deleted_at.is_some() {
+        return Ok(Err(StoreError::Refused(Refusal::Deleted, Box::new(row))));
+    }
+    if !matches!(status, Status::Draft | Status::Scheduled) {
+        return Ok(Err(StoreError::Refused(Refusal::Status(status), Box::new(row))));
+    }
+    if row.state.version != work.version {
+        return Ok(Err(StoreError::Clash(Clash::Version(row.state.version))));
+    }
+    let Some(old) = queue::messages(conn, &[work.id.0]).await?.pop() else {
+        return Ok(Err(StoreError::NotFound));
+    };
+    let mut message = Message::new(
+        work.draft.clone(),
+        work.id,
+        work.tenant.clone(),
+        old.content.created_at,
+        &old.content.created_by,
+    );
+    message.state.version = row.state.version + 1;
+    message.state.updated_at = work.now;
+    message.state.facts = row.state.facts.clone();
+    sqlx::query("DELETE FROM message WHERE id = $1")
+        .bind(work.id.0)
+        .execute(&mut *conn)
+        .await
+        .map_err(dialect::error)?;
+    insert::replace_parts(conn, &Message { content: Default::default(), ..message.clone() }).await?;
+    let mut queued = row.queued.clone();
+    if let (Some(queued), Some(channel)) = (&mut queued, message.state.channel) {
+        queued.due_at = message.state.scheduled_at.unwrap_or(queued.due_at);
+        queued.expires_at = message.state.expires_at.unwrap_or(queued.due_at.plus(verbs::MAX_LIFETIME));
+        insert::places(conn, &[change::place(&message.state, channel, queued)]).await?;
+        after.wake(channel);
+    }
+    let event = NewEvent {
+        kind: kind::MESSAGE_UPDATED,
+        at: work.now,
+        ..verbs::created(&message.state, work.now, &work.actor)
+    };
+    let state = message.state.clone();
+    let new = NewMessage { message: Arc::new(message), queued: None, events: Vec::new() };
+    insert::messages(conn, &[&new]).await?;
+    insert::events(conn, &[event]).await?;
+    after.log = true;
+    Ok(Ok(Changed::Done(Box::new(verbs::Row { state, queued }))))
+}

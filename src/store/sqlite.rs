@@ -1,0 +1,149 @@
+//! SQLite: one file, one process, one writer beside a few readers. WAL with synchronous FULL: what was answered is on the disk.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{
+    Connection as _, SqlSafeStr as _,
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::{
+        SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
+};
+
+type Db = sqlx::Sqlite;
+
+#[path = "sql/mod.rs"]
+mod sql;
+
+/// What differs between databases.
+mod dialect {
+    use crate::store::{StoreError, find::Dialect};
+
+    pub(super) const DIALECT: Dialect = Dialect::Sqlite;
+    /// Writes take the lock at once: a transaction that reads first could not get it later.
+    pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+    /// There is one writer; nothing to lock.
+    pub(super) const FOR_UPDATE_OF_MESSAGES: &str = ")";
+    pub(super) const CLAIM: &str = "SELECT message_id FROM queue WHERE state = 0 AND channel = $1 AND lane = $2 AND \
+         due_at <= $3 ORDER BY due_at LIMIT $4";
+
+    /// A parameter of a long list. Without a number: SQLite looks up the name of a numbered one by going through all names, which
+    /// makes binding a list quadratic.
+    pub(super) fn placeholder(_number: usize) -> String {
+        "?".to_owned()
+    }
+
+    /// What the database's own trouble means.
+    pub(super) fn error(error: sqlx::Error) -> StoreError {
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        // The primary result code is in the low byte. SQLITE_FULL is 13, SQLITE_CORRUPT 11, SQLITE_NOTADB 26.
+        match code.parse::<u32>().map(|code| code & 0xff) {
+            Ok(13) => StoreError::Full,
+            Ok(11 | 26) => StoreError::Corrupt(error.to_string()),
+            _ => StoreError::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// How safe a commit is against a power cut. Against the end of the process every mode is safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// On the disk before it is answered.
+    #[default]
+    Full,
+    /// The last commits may be lost with the power. Faster on slow disks.
+    Normal,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{0} is in use by another hly process; stop that one, or give this one another store.url")]
+    Locked(PathBuf),
+    /// The file or its folder cannot be used.
+    #[error("{0} cannot be opened: {1}")]
+    Io(PathBuf, std::io::Error),
+    /// The database in it cannot be used.
+    #[error("{0} cannot be used as a store: {1}")]
+    Database(PathBuf, String),
+}
+
+/// The readers beside the writer.
+const READERS: u32 = 3;
+
+/// A store in one SQLite file.
+pub type Sqlite = sql::facade::SqlStore;
+
+impl Sqlite {
+    /// Opens the file, makes it if it is not there, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// When another process has it, when it is no store, or when the disk says no. The file is then as before.
+    pub async fn open(path: &Path, synchronous: Synchronous) -> Result<Self, OpenError> {
+        let lock = lock(path)?;
+        let database = |error: sqlx::Error| OpenError::Database(path.to_owned(), error.to_string());
+        let options = SqliteConnectOptions::from_str("sqlite://")
+            .map_err(database)?
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(match synchronous {
+                Synchronous::Full => SqliteSynchronous::Full,
+                Synchronous::Normal => SqliteSynchronous::Normal,
+            })
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(256)
+            .pragma("cache_size", "-16384")
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("temp_store", "memory")
+            .with_regexp();
+        let mut writer = SqliteConnection::connect_with(&options).await.map_err(database)?;
+        migrator()
+            .run_direct(None, &mut writer, false)
+            .await
+            .map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options.pragma("cache_size", "-4096").read_only(true));
+        Self::start(writer, pool, Box::new(lock))
+            .await
+            .map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))
+    }
+}
+
+/// One process at a time: the lock lies beside the file and goes with the process.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let io = |error| OpenError::Io(path.to_owned(), error);
+    if path.is_dir() {
+        return Err(io(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(PathBuf::from(name)).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+fn migrator() -> Migrator {
+    let text = include_str!("migrations/0001_init.sql");
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "init".into(),
+        MigrationType::Simple,
+        sqlx::AssertSqlSafe(text).into_sql_str(),
+        false,
+    )])
+}
