@@ -14,10 +14,12 @@ pub mod pb {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
+pub mod api;
 pub mod clock;
 pub mod dispatch;
 pub mod hooks;
 pub mod metrics;
 pub mod model;
 pub mod receipts;
+pub mod service;
 pub mod store;

@@ -31,6 +31,10 @@ pub enum Kind {
     ResourceExhausted,
     /// Not now: later.
     Unavailable,
+    /// There was no time left.
+    DeadlineExceeded,
+    /// There is no such call.
+    Unimplemented,
     /// A fault of ours.
     Internal,
 }
