@@ -14,12 +14,29 @@ pub mod pb {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }
 
-pub mod api;
-pub mod clock;
-pub mod dispatch;
-pub mod hooks;
-pub mod metrics;
+// The way of a message, and who may know whom: each may name those above the blank line and itself, as tests/tidy.rs says.
+
 pub mod model;
-pub mod receipts;
-pub mod service;
+
 pub mod store;
+
+pub mod service;
+
+pub mod dispatch;
+
+pub mod receipts;
+
+pub mod hooks;
+
+pub mod api;
+
+// What everybody uses.
+
+pub mod clock;
+pub mod metrics;
+
+// The program.
+
+pub mod cli;
+pub mod config;
+pub mod telemetry;

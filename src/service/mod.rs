@@ -5,6 +5,7 @@
 pub mod caller;
 pub mod contacts;
 pub mod crm;
+pub mod devices;
 pub mod error;
 pub mod events;
 mod explain;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+pub use crate::clock::Clock;
 use crate::{
     model::{Timestamp, ids::IdGenerator},
     store::{Store, StoreError},
@@ -38,9 +40,6 @@ pub use request::RequestId;
 pub use validate::{Given, Violation, Violations};
 pub use verbs::{CancelOutcome, Report};
 pub use wait::{Wait, WaitUntil};
-
-/// Reads the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What the service works with.
 pub struct Deps {

@@ -10,7 +10,8 @@ use crate::{
     pb,
     service::{
         Given, Violations,
-        contacts::{self, NewDevice, Person, PersonPatch},
+        contacts::{self, Person, PersonPatch},
+        devices::NewDevice,
     },
 };
 
