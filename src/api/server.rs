@@ -232,3 +232,7 @@ mod tests {
         );
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod wire;
