@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.open_files(files)?;
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
+        // Sorted maps: the same request always has the same bytes, which is what makes a repetition recognisable.
+        .btree_map(".")
         .bytes(".headlessly.communication.v1.Attachment.content")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .boxed(".headlessly.communication.v1.SendMessageRequest.target.message")

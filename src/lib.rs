@@ -20,11 +20,15 @@ pub mod model;
 
 pub mod store;
 
+pub mod service;
+
 pub mod dispatch;
 
 pub mod receipts;
 
 pub mod hooks;
+
+pub mod api;
 
 // What everybody uses.
 

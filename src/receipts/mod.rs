@@ -1,5 +1,7 @@
 //! What providers report: stored first, answered then, applied by a loop.
 
+pub mod webhook;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -25,6 +27,12 @@ pub struct Receipts {
     ids: Arc<IdGenerator>,
     clock: Clock,
     metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Receipts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receipts").finish_non_exhaustive()
+    }
 }
 
 impl Receipts {

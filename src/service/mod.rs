@@ -1,0 +1,122 @@
+//! What can be asked of the service, whatever way the question came: no gRPC, no HTTP, no SQL.
+//!
+//! One file per group of calls. Every call takes the [`Caller`] first and sees that tenant's data only.
+
+pub mod caller;
+pub mod contacts;
+pub mod crm;
+pub mod devices;
+pub mod error;
+pub mod events;
+mod explain;
+pub mod intake;
+pub mod keys;
+pub mod providers;
+pub mod query;
+mod request;
+pub mod send;
+mod settle;
+mod tail;
+pub mod update;
+pub mod validate;
+mod verbs;
+mod wait;
+pub mod watch;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+pub use crate::clock::Clock;
+use crate::{
+    model::{Timestamp, ids::IdGenerator},
+    store::{Store, StoreError},
+};
+
+pub use caller::{Caller, Scopes};
+pub use error::{Error, Kind};
+pub use explain::{Decision, DecisionKind, Explanation};
+pub use request::RequestId;
+pub use validate::{Given, Violation, Violations};
+pub use verbs::{CancelOutcome, Report};
+pub use wait::{Wait, WaitUntil};
+
+/// What the service works with.
+pub struct Deps {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Makes ids.
+    pub ids: Arc<IdGenerator>,
+    /// Reads the time.
+    pub clock: Clock,
+    /// The configured providers.
+    pub directory: Arc<dyn providers::Directory>,
+    /// What a tenant's `context` starts with: `https://headless.ly/`.
+    pub base_url: String,
+    /// Cancelled when the process stops: streams end, waits are cut short.
+    pub stopping: CancellationToken,
+}
+
+/// The use cases. A clone is the same service.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    deps: Deps,
+    tail: tail::Tail,
+    keyring: keys::Keyring,
+}
+
+impl Service {
+    /// Over these parts. Starts nothing: the reader of the log runs while somebody watches.
+    pub fn new(deps: Deps) -> Self {
+        let tail = tail::Tail::new(deps.store.clone(), deps.stopping.clone());
+        let keyring = keys::Keyring::new(deps.store.secret());
+        Self(Arc::new(Inner { deps, tail, keyring }))
+    }
+
+    /// The `context` of a tenant: `https://headless.ly/~default`.
+    pub fn context(&self, caller: &Caller) -> String {
+        format!("{}~{}", self.0.deps.base_url, caller.tenant)
+    }
+
+    /// Whether calls can be served now.
+    ///
+    /// # Errors
+    /// What stands in the way: the process is stopping, or the store cannot be read.
+    pub async fn ready(&self) -> Result<(), Error> {
+        if self.0.deps.stopping.is_cancelled() {
+            return Err(Error::stopping());
+        }
+        self.store().last_event().await?;
+        Ok(())
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.0.deps.store
+    }
+
+    fn directory(&self) -> &dyn providers::Directory {
+        &*self.0.deps.directory
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.0.deps.clock)()
+    }
+
+    /// A new id, and the time in it: what the id names is created at that time, so that order by time is order by id.
+    fn next_id(&self) -> (i64, Timestamp) {
+        let id = self.0.deps.ids.next(self.now());
+        (id, crate::model::ids::time_of(id))
+    }
+}
+
+/// Page sizes are taken into their bounds rather than refused: 0 is the default.
+fn page_size(asked: i32, default: i64) -> i64 {
+    if asked == 0 { default } else { i64::from(asked).clamp(1, 1_000) }
+}
+
+/// Whether a write met a version other than the one it was made from.
+fn is_version_clash(error: &StoreError) -> bool {
+    matches!(error, StoreError::Clash(crate::store::Clash::Version(_)))
+}
