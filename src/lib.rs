@@ -37,6 +37,7 @@ pub mod metrics;
 
 // The program.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod telemetry;

@@ -54,7 +54,6 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("dispatch", "retry_first", Kind::Duration("10ms", "1h")),
     ("dispatch", "retry_max", Kind::Duration("10ms", "24h")),
     ("dispatch", "max_attempts", Kind::Integer(1, 1_000)),
-    ("dispatch", "max_lifetime", Kind::Duration("1m", "30d")),
     ("dispatch", "hold", Kind::Duration("1s", "7d")),
     ("dispatch", "shutdown", Kind::Duration("1s", "10m")),
     ("hooks", "activities", Kind::Bool),

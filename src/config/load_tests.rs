@@ -59,7 +59,6 @@ fn the_documented_defaults_are_the_defaults() {
     assert_eq!((config.store.synchronous, config.log.format), (Synchronous::Full, LogFormat::Text));
     assert_eq!((config.dispatch.max_in_flight, config.dispatch.max_attempts), (512, 12));
     assert_eq!(config.dispatch.lease, Duration::from_secs(60));
-    assert_eq!(config.dispatch.max_lifetime, Duration::from_hours(72));
     assert_eq!((config.limits.queue_depth, config.dev.examples), (1_000_000, true));
     let providers: Vec<_> =
         config.providers.iter().map(|provider| (&*provider.name, &*provider.kind)).collect();

@@ -174,9 +174,6 @@ pub struct Dispatch {
     pub retry_max: Duration,
     /// Hand-off tries for one generation.
     pub max_attempts: u32,
-    /// When a message expires that says nothing about it.
-    #[serde(deserialize_with = "duration_text")]
-    pub max_lifetime: Duration,
     /// How long an SMS with an ambiguous hand-off waits for a receipt.
     #[serde(deserialize_with = "duration_text")]
     pub hold: Duration,

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::clock::Clock;
 use crate::{
-    model::{Timestamp, ids::IdGenerator},
+    model::{Channel, Timestamp, ids::IdGenerator},
     store::{Store, StoreError},
 };
 
@@ -40,6 +40,9 @@ pub use request::RequestId;
 pub use validate::{Given, Violation, Violations};
 pub use verbs::{CancelOutcome, Report};
 pub use wait::{Wait, WaitUntil};
+
+/// Told how many messages of a channel were accepted.
+pub type Accepted = Arc<dyn Fn(Channel, u64) + Send + Sync>;
 
 /// What the service works with.
 pub struct Deps {
@@ -53,6 +56,10 @@ pub struct Deps {
     pub directory: Arc<dyn providers::Directory>,
     /// What a tenant's `context` starts with: `https://headless.ly/`.
     pub base_url: String,
+    /// Messages that may wait in the queue; beyond, new ones are refused for now.
+    pub queue_depth: i64,
+    /// Counts messages that were accepted, by channel.
+    pub accepted: Accepted,
     /// Cancelled when the process stops: streams end, waits are cut short.
     pub stopping: CancellationToken,
 }
@@ -90,6 +97,21 @@ impl Service {
         }
         self.store().last_event().await?;
         Ok(())
+    }
+
+    /// Whether this many messages more may wait.
+    ///
+    /// # Errors
+    /// The queue is full: RESOURCE_EXHAUSTED, with when to come back.
+    fn admit(&self, count: usize) -> Result<(), Error> {
+        let (waiting, limit) = (self.store().queued(), self.0.deps.queue_depth);
+        if waiting.saturating_add(i64::try_from(count).unwrap_or(i64::MAX)) <= limit {
+            return Ok(());
+        }
+        let message = format!("{waiting} messages wait, and limits.queue_depth is {limit}; send again later");
+        let mut error = Error::new(Kind::ResourceExhausted, "QUEUE_FULL", message);
+        error.retry_after = Some(std::time::Duration::from_secs(1));
+        Err(error)
     }
 
     fn store(&self) -> &dyn Store {

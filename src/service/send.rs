@@ -74,6 +74,7 @@ impl Service {
         let people = self.people(caller, std::iter::once(&given.value)).await?;
         let draft = settle(given, &people, self.now())?;
         self.check_reply(caller, &draft).await?;
+        self.admit(1)?;
         let watching = self.watch_for(wait).await?;
         let message =
             self.accept_one(caller, "Message.Send", self.new_message(caller, draft), request).await?;
@@ -170,13 +171,19 @@ impl Service {
         if atomic {
             refuse_together(&results)?;
         }
+        self.admit(accepted.len())?;
         let answer = if request.is_some() { results.iter().map(Item::of).collect() } else { Vec::new() };
         let request = self.key(caller, "Message.SendBatch", request, answer)?;
         if accepted.is_empty() && request.is_none() {
             return Ok(results);
         }
         match self.store().accept(Accept { messages: accepted, request }).await? {
-            Ack::Done => Ok(results),
+            Ack::Done => {
+                for message in results.iter().flatten() {
+                    self.count(message);
+                }
+                Ok(results)
+            }
             Ack::Replayed(result) => self.replay_batch(caller, &result).await,
         }
     }
@@ -200,6 +207,13 @@ impl Service {
         NewMessage { message: Arc::new(message), queued: Some(queued), events }
     }
 
+    /// Counts a message that was accepted for sending.
+    fn count(&self, message: &Message) {
+        if let Some(channel) = message.state.channel.filter(|_| message.state.facts.accepted.is_some()) {
+            (self.0.deps.accepted)(channel, 1);
+        }
+    }
+
     async fn accept_one(
         &self,
         caller: &Caller,
@@ -213,7 +227,10 @@ impl Service {
             request => self.key(caller, method, request, message.state.id.to_string())?,
         };
         match self.store().accept(Accept { messages: vec![new], request }).await? {
-            Ack::Done => Ok(message),
+            Ack::Done => {
+                self.count(&message);
+                Ok(message)
+            }
             Ack::Replayed(result) => self.message(caller, message_id(recall(&result)?)?).await,
         }
     }

@@ -153,6 +153,9 @@ pub trait Store: Reads + Writes {
     /// Names the one who hands messages off. Before that nothing is claimed at the door.
     fn attach(&self, taker: Arc<dyn Taker>);
 
+    /// How many messages wait in the queue, scheduled and held ones too.
+    fn queued(&self) -> i64;
+
     /// The secret under which keys are hashed: 32 random bytes that the store keeps.
     fn secret(&self) -> &[u8];
 }

@@ -67,6 +67,8 @@ pub(in super::super) struct After {
     pub(in super::super) log: bool,
     /// There are receipts to apply.
     pub(in super::super) receipts: bool,
+    /// By how much more waits in the queue.
+    pub(in super::super) depth: i64,
     /// Contacts that changed.
     pub(in super::super) contacts: bool,
 }
@@ -178,6 +180,7 @@ impl Rows {
         ERASE_PARTS.run(conn, &erased, |query, id| query.bind(*id)).await?;
         let (mut places, mut gone) = (Vec::new(), Vec::new());
         for (before, now) in changed.iter().filter(|(before, now)| before.queued != now.queued) {
+            after.depth += i64::from(now.queued.is_some()) - i64::from(before.queued.is_some());
             match (&now.queued, now.state.channel) {
                 (Some(queued), Some(channel)) => {
                     if queued.wait == Wait::Ready {

@@ -73,8 +73,12 @@ impl SqlStore {
         guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self, StoreError> {
         let secret = secret(&mut conn).await?;
+        let depth = sqlx::query_scalar("SELECT COUNT(*) FROM queue")
+            .fetch_one(&mut conn)
+            .await
+            .map_err(dialect::error)?;
         Ok(Self {
-            writer: Writer::start(conn),
+            writer: Writer::start(conn, depth),
             pool,
             secret,
             contacts: ContactCache::default(),
@@ -271,6 +275,10 @@ impl Store for SqlStore {
     fn attach(&self, taker: Arc<dyn Taker>) {
         // A second taker would be a mistake of the composition; the first stays.
         self.writer.signals.taker.set(taker).ok();
+    }
+
+    fn queued(&self) -> i64 {
+        self.writer.signals.depth.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     fn secret(&self) -> &[u8] {

@@ -4,7 +4,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use sqlx::Connection as _;
@@ -85,17 +88,20 @@ pub(in super::super) struct Signals {
     pub(in super::super) receipts: watch::Sender<u64>,
     pub(in super::super) contacts: watch::Sender<u64>,
     pub(in super::super) taker: OnceLock<Arc<dyn Taker>>,
+    /// Messages in the queue.
+    pub(in super::super) depth: AtomicI64,
 }
 
 impl Writer {
     /// Starts the writer on its own connection. It ends when the last handle is gone.
-    pub(in super::super) fn start(conn: Conn) -> Self {
+    pub(in super::super) fn start(conn: Conn, depth: i64) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let signals = Arc::new(Signals {
             log: watch::Sender::new(0),
             receipts: watch::Sender::new(0),
             contacts: watch::Sender::new(0),
             taker: OnceLock::new(),
+            depth: AtomicI64::new(depth),
         });
         tokio::spawn(write(conn, waiting, signals.clone()));
         Self { jobs, signals }
@@ -145,6 +151,7 @@ fn answer(job: &mut Job, with: Result<Answer, StoreError>) {
 }
 
 fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
+    signals.depth.fetch_add(after.depth, Ordering::Relaxed);
     for (slot, claimed) in after.slots {
         slot(claimed);
     }
@@ -243,6 +250,7 @@ fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Pl
         }
         places.push(change::place(state, channel, &queued));
     }
+    after.depth += places.len() as i64;
     (places, events)
 }
 
