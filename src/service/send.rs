@@ -22,6 +22,9 @@ use crate::{
     store::{Accept, Ack, Changed, NewMessage},
 };
 
+/// The name of the call, for request ids: by id and inline are one call.
+const SEND: &str = "Message.Send";
+
 /// Messages of one batch at most.
 pub const MAX_BATCH: usize = 1_000;
 
@@ -75,8 +78,7 @@ impl Service {
         let draft = settle(given, &people, self.now())?;
         self.check_reply(caller, &draft).await?;
         let watching = self.watch_for(wait).await?;
-        let message =
-            self.accept_one(caller, "Message.Send", self.new_message(caller, draft), request).await?;
+        let message = self.accept_one(caller, SEND, self.new_message(caller, draft), request).await?;
         match watching {
             Some(watching) => self.wait_for(caller, message.state.id, wait.until, watching).await,
             None => Ok(message),
@@ -117,7 +119,7 @@ impl Service {
         }
         let watching = self.watch_for(wait).await?;
         let mut change = self.change(caller, id, step);
-        change.request = self.key(caller, "Message.Send", request, id.to_string())?;
+        change.request = self.key(caller, SEND, request, id.to_string())?;
         change.recipient = recipient;
         match self
             .store()
@@ -125,7 +127,7 @@ impl Service {
             .await
             .map_err(|error| Error::of_store(error, "Message", &id.to_string()))?
         {
-            Changed::Done(_) => {}
+            Changed::Done(row) => self.count(row.state.channel),
             Changed::Replayed(_) => return self.message(caller, id).await,
         }
         match watching {
@@ -176,7 +178,10 @@ impl Service {
             return Ok(results);
         }
         match self.store().accept(Accept { messages: accepted, request }).await? {
-            Ack::Done => Ok(results),
+            Ack::Done => {
+                results.iter().flatten().for_each(|message| self.count(message.state.channel));
+                Ok(results)
+            }
             Ack::Replayed(result) => self.replay_batch(caller, &result).await,
         }
     }
@@ -213,7 +218,12 @@ impl Service {
             request => self.key(caller, method, request, message.state.id.to_string())?,
         };
         match self.store().accept(Accept { messages: vec![new], request }).await? {
-            Ack::Done => Ok(message),
+            Ack::Done => {
+                if method == SEND {
+                    self.count(message.state.channel);
+                }
+                Ok(message)
+            }
             Ack::Replayed(result) => self.message(caller, message_id(recall(&result)?)?).await,
         }
     }
