@@ -118,10 +118,7 @@ impl App {
             directory: Arc::new(Adapter(dispatcher.slots().clone(), clock.clone())),
             base_url: config.tenant.base_url.clone(),
             queue_depth: i64::try_from(config.limits.queue_depth).unwrap_or(i64::MAX),
-            accepted: {
-                let metrics = metrics.clone();
-                Arc::new(move |channel, count| metrics.accept(channel, count))
-            },
+            metrics: metrics.clone(),
             stopping: stopping.clone(),
         });
         if config.dev.examples && config.providers.iter().any(|provider| provider.kind == "dev") {

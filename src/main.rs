@@ -1,13 +1,81 @@
 //! `hly`: the server and its command line.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-use headlessly_communication::cli::{self, Exit, Failure};
+use headlessly_communication::{
+    api::ServeError,
+    app::{App, StartError},
+    cli::{self, Exit, Failure},
+    config::Config,
+    store::sqlite::OpenError,
+};
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     // Before anything can open a TLS connection. It fails only when there is a provider already, which then serves.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    cli::main(|_config| async {
-        Err(Failure::new(Exit::Internal, "this build holds the command line only, not the server"))
-    })
+    cli::main(serve)
+}
+
+/// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
+async fn serve(config: Config) -> Result<(), Failure> {
+    let system = |error: io::Error| Failure::new(Exit::System, error.to_string());
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate()).map_err(system)?,
+        signal(SignalKind::interrupt()).map_err(system)?,
+    );
+    let app = App::start(&config).await.map_err(failure)?;
+    welcome(&app, &config).ok();
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tracing::info!("stopping: hand-offs under way may end");
+    tokio::select! {
+        () = app.stop() => tracing::info!("stopped"),
+        _ = term.recv() => tracing::warn!("stopped at once"),
+        _ = int.recv() => tracing::warn!("stopped at once"),
+    }
+    Ok(())
+}
+
+fn failure(error: StartError) -> Failure {
+    let exit = match &error {
+        StartError::Open(OpenError::Locked(_)) => Exit::TryAgain,
+        StartError::Open(OpenError::Io(..)) | StartError::Listen(ServeError::Bind { .. }) => Exit::System,
+        StartError::Open(OpenError::Database(..)) | StartError::Store(_) => Exit::Data,
+        StartError::Provider(..)
+        | StartError::Insecure(_)
+        | StartError::Tls(..)
+        | StartError::Listen(ServeError::Tls(_)) => Exit::Config,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+/// What listens where, and a first call to paste.
+fn welcome(app: &App, config: &Config) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let providers: Vec<String> =
+        config.providers.iter().map(|provider| format!("{} ({})", provider.name, provider.kind)).collect();
+    let scheme = if config.api.tls().is_some() { "https" } else { "http" };
+    writeln!(out, "hly {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  API        {scheme}://{}  gRPC, gRPC-Web, /metrics, /healthz, /readyz", app.api)?;
+    writeln!(out, "  edge       http://{}  POST /webhooks/<provider>", app.edge)?;
+    writeln!(out, "  store      {}", config.store.path().display())?;
+    writeln!(out, "  providers  {}", providers.join(", "))?;
+    if config.api.keys_required() {
+        writeln!(out, "Every call needs an API key: hly keys create NAME")?;
+    } else {
+        writeln!(out, "Send a first message:")?;
+        writeln!(
+            out,
+            r#"  grpcurl -plaintext -d '{{"message": {{"channel": "EMAIL", "sender": "contact_k7TmPvQx", "recipient": "contact_fX9bL5nRd", "subject": "Welcome", "body": "Welcome to Acme! Your account is ready."}}, "wait_until": "DELIVERED"}}' {} headlessly.communication.v1.MessageService/Send"#,
+            app.api
+        )?;
+        writeln!(out, "or  hly send --to contact_fX9bL5nRd --body 'Welcome to Acme!' --wait delivered")?;
+    }
+    out.flush()
 }

@@ -1,6 +1,5 @@
 //! What is counted, by name. Read by Prometheus at `/metrics`.
 
-use headlessly_providers::contract::Channel;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, histogram::Histogram},
@@ -86,11 +85,6 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts messages that were accepted.
-    pub fn accept(&self, channel: Channel, count: u64) {
-        self.accepted.get_or_create(&ByChannel { channel: channel.as_str() }).inc_by(count);
-    }
-
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
         let mut text = String::new();

@@ -64,7 +64,9 @@ impl Api {
             ids: Arc::new(IdGenerator::new(0)),
             clock: clock::system(),
             directory: Arc::new(NoProviders),
+            metrics: Arc::default(),
             base_url: "https://headless.ly/".to_owned(),
+            queue_depth: 1_000_000,
             stopping: shutdown.clone(),
         });
         service.ensure_examples().await.unwrap();
@@ -233,6 +235,38 @@ async fn a_draft_is_changed_and_sent() {
     let sent = client.send(request.clone()).await.unwrap().into_inner();
     assert_eq!((sent.status(), sent.channel()), (pb::message::Status::Queued, pb::message::Channel::Email));
     assert_eq!(client.send(request).await.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_scheduled_message_is_moved_changed_and_deleted_only_when_it_no_longer_waits() {
+    let api = Api::start(true).await;
+    let mut client = api.messages().await;
+    let now = clock::system()().seconds();
+    let at = |seconds: i64| Some(prost_types::Timestamp { seconds: now + seconds, nanos: 0 });
+    let request = pb::SendMessageRequest { scheduled_at: at(3_600), ..send(hello(), "s") };
+    let id = client.send(request).await.unwrap().into_inner().id;
+    let moved =
+        pb::RescheduleMessageRequest { id: id.clone(), scheduled_at: at(7_200), ..Default::default() };
+    let moved = client.reschedule(moved).await.unwrap().into_inner();
+    assert_eq!((moved.status(), moved.scheduled_at), (pb::message::Status::Scheduled, at(7_200)));
+    let change = |field: &str, message: pb::Message| pb::UpdateMessageRequest {
+        message: Some(pb::Message { id: id.clone(), ..message }),
+        update_mask: Some(prost_types::FieldMask { paths: vec![field.to_owned()] }),
+        ..Default::default()
+    };
+    let body = pb::Message { body: "changed".to_owned(), ..Default::default() };
+    let changed = client.update(change("body", body)).await.unwrap().into_inner();
+    assert_eq!((changed.body.as_str(), changed.scheduled_at), ("changed", at(7_200)));
+    let early = pb::Message { expires_at: at(60), ..Default::default() };
+    assert_eq!(fields(&client.update(change("expires_at", early)).await.unwrap_err()), ["expires_at"]);
+    let delete = pb::DeleteMessageRequest { id: id.clone(), request_id: String::new() };
+    assert_eq!(client.delete(delete.clone()).await.unwrap_err().code(), Code::FailedPrecondition);
+    client.cancel(pb::CancelMessageRequest { id: id.clone(), ..Default::default() }).await.unwrap();
+    for _ in 0..2 {
+        assert!(client.delete(delete.clone()).await.unwrap().into_inner().deleted_at.is_some());
+    }
+    let found = client.find(pb::FindMessagesRequest::default()).await.unwrap().into_inner();
+    assert!(found.messages.is_empty());
 }
 
 #[tokio::test]

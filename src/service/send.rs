@@ -22,6 +22,9 @@ use crate::{
     store::{Accept, Ack, Changed, NewMessage},
 };
 
+/// The name of the call, for request ids: by id and inline are one call.
+const SEND: &str = "Message.Send";
+
 /// Messages of one batch at most.
 pub const MAX_BATCH: usize = 1_000;
 
@@ -76,8 +79,7 @@ impl Service {
         self.check_reply(caller, &draft).await?;
         self.admit(1)?;
         let watching = self.watch_for(wait).await?;
-        let message =
-            self.accept_one(caller, "Message.Send", self.new_message(caller, draft), request).await?;
+        let message = self.accept_one(caller, SEND, self.new_message(caller, draft), request).await?;
         match watching {
             Some(watching) => self.wait_for(caller, message.state.id, wait.until, watching).await,
             None => Ok(message),
@@ -118,7 +120,7 @@ impl Service {
         }
         let watching = self.watch_for(wait).await?;
         let mut change = self.change(caller, id, step);
-        change.request = self.key(caller, "Message.Send", request, id.to_string())?;
+        change.request = self.key(caller, SEND, request, id.to_string())?;
         change.recipient = recipient;
         match self
             .store()
@@ -126,7 +128,7 @@ impl Service {
             .await
             .map_err(|error| Error::of_store(error, "Message", &id.to_string()))?
         {
-            Changed::Done(_) => {}
+            Changed::Done(row) => self.count(row.state.channel),
             Changed::Replayed(_) => return self.message(caller, id).await,
         }
         match watching {
@@ -179,9 +181,7 @@ impl Service {
         }
         match self.store().accept(Accept { messages: accepted, request }).await? {
             Ack::Done => {
-                for message in results.iter().flatten() {
-                    self.count(message);
-                }
+                results.iter().flatten().for_each(|message| self.count(message.state.channel));
                 Ok(results)
             }
             Ack::Replayed(result) => self.replay_batch(caller, &result).await,
@@ -207,13 +207,6 @@ impl Service {
         NewMessage { message: Arc::new(message), queued: Some(queued), events }
     }
 
-    /// Counts a message that was accepted for sending.
-    fn count(&self, message: &Message) {
-        if let Some(channel) = message.state.channel.filter(|_| message.state.facts.accepted.is_some()) {
-            (self.0.deps.accepted)(channel, 1);
-        }
-    }
-
     async fn accept_one(
         &self,
         caller: &Caller,
@@ -228,7 +221,9 @@ impl Service {
         };
         match self.store().accept(Accept { messages: vec![new], request }).await? {
             Ack::Done => {
-                self.count(&message);
+                if method == SEND {
+                    self.count(message.state.channel);
+                }
                 Ok(message)
             }
             Ack::Replayed(result) => self.message(caller, message_id(recall(&result)?)?).await,

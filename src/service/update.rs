@@ -148,23 +148,25 @@ impl Service {
         let (mut draft, status) = draft_of(&message);
         let before = draft.scheduled_at;
         take(&mut draft, &patch.draft, &patch.fields);
+        // Its time may have passed while it lay there; only a new one is checked.
+        let kept = before.filter(|before| draft.scheduled_at == Some(*before));
+        draft.scheduled_at = draft.scheduled_at.filter(|_| kept.is_none());
         // Any other status is refused, or answered as the repetition it is, by the store.
         match status {
             Status::Scheduled => {
                 let people = self.people(caller, std::iter::once(&draft)).await?;
                 draft = settle(Given::new(draft), &people, now)?;
                 self.check_reply(caller, &draft).await?;
-                draft.scheduled_at = draft.scheduled_at.or(Some(now));
+                draft.scheduled_at = kept.or(draft.scheduled_at).or(Some(now));
+                due_before_expiry(&draft)?;
             }
             Status::Draft => {
-                // The time of a draft may have passed while it lay there; only a new one is checked.
-                let kept = before.filter(|before| draft.scheduled_at == Some(*before));
-                draft.scheduled_at = draft.scheduled_at.filter(|_| kept.is_none());
                 let mut violations = super::Violations::default();
                 validate::message(&mut violations, &mut draft, Mode::Draft, now);
                 violations.done()?;
                 self.check_reply(caller, &draft).await?;
                 draft.scheduled_at = kept.or(draft.scheduled_at);
+                due_before_expiry(&draft)?;
             }
             Status::Queued
             | Status::Sent
@@ -187,6 +189,16 @@ impl Service {
             Ok(Changed::Done(_) | Changed::Replayed(_)) => Ok(()),
             Err(error) => Err(Error::of_store(error, "Message", &id.to_string())),
         }
+    }
+}
+
+/// A time that was kept is held against a new end.
+fn due_before_expiry(draft: &Draft) -> Result<(), Error> {
+    match (draft.scheduled_at, draft.expires_at) {
+        (Some(due), Some(end)) if end <= due => {
+            Err(Error::invalid("expires_at", "must lie after scheduled_at"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -101,8 +101,7 @@ impl Service {
         let id = message_id(id)?;
         let mut change = self.change(caller, id, Step::Cancel);
         change.request = self.key(caller, "Message.Cancel", request, id.to_string())?;
-        // A refusal uses no request id up, so that a remembered answer is always this one.
-        let outcome = match self.store().change(change).await {
+        let done = match self.store().change(change).await {
             Ok(Changed::Done(_) | Changed::Replayed(_)) => CancelOutcome::Cancelled,
             Err(StoreError::Refused(Refusal::Already, _)) => CancelOutcome::AlreadyCancelled,
             Err(StoreError::Refused(Refusal::TooLate(_) | Refusal::Status(_) | Refusal::Stale, _)) => {
@@ -110,7 +109,10 @@ impl Service {
             }
             Err(error) => return Err(Error::of_store(error, "Message", &id.to_string())),
         };
-        Ok((outcome, self.message(caller, id).await?))
+        let message = self.message(caller, id).await?;
+        // Only a cancellation that was carried out is ever remembered; the message itself is the proof.
+        let proven = done != CancelOutcome::Cancelled || message.state.facts.cancelled.is_some();
+        Ok((if proven { done } else { CancelOutcome::TooLate }, message))
     }
 
     /// Moves a scheduled message to another time.
@@ -155,7 +157,15 @@ impl Service {
         request: Option<RequestId>,
     ) -> Result<Arc<Message>, Error> {
         check(request.as_ref())?;
-        self.step(caller, message_id(id)?, "Message.Retry", Step::Retry, request).await
+        let id = message_id(id)?;
+        let message = self.message(caller, id).await?;
+        let erased = message.state.sensitive && message.content.body.is_empty();
+        if erased && message.state.status() == Status::Failed {
+            let problem = "the body of a sensitive message is erased once a provider had it; send a new message instead";
+            let error = Error::new(Kind::FailedPrecondition, "BODY_ERASED", problem);
+            return Err(error.about("Message", &id.to_string()));
+        }
+        self.step(caller, id, "Message.Retry", Step::Retry, request).await
     }
 
     /// Deletes softly. Deleting again changes nothing.
