@@ -4,13 +4,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source check.sh
 
-base=http://$HLY_ADDRESS/headlessly.communication.v1
+base=http://$SERVER_ADDRESS/headlessly.communication.v1
 buf() { timeout 30 node/node_modules/.bin/buf curl "$@"; }
 grpc() { buf --protocol grpc --http2-prior-knowledge "$@"; }
 web() { buf --protocol grpcweb "$@"; }
 mail='{"message": {"channel": "EMAIL", "recipient": "ann@example.test", "body": "Hello"}, "wait_until": "DELIVERED"}'
 
-want='MessageService/SendBatch' check "reflection lists the methods" grpc --list-methods "http://$HLY_ADDRESS"
+want='MessageService/SendBatch' check "reflection lists the methods" grpc --list-methods "http://$SERVER_ADDRESS"
 want='"status": *"DELIVERED"' check "Send" grpc -d "$mail" "$base.MessageService/Send"
 id=$(field id)
 want="\"id\": *\"$id\"" check "Get" grpc -d "{\"id\": \"$id\"}" "$base.MessageService/Get"

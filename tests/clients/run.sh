@@ -30,39 +30,36 @@ install_clients() {
     export GRPCURL
 }
 
-free_ports() {
-    # Both at once, so that they differ.
-    python3 -c 'import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-print(*(s.getsockname()[1] for s in sockets))'
-}
-
 start() {
-    local api edge
-    read -r api edge < <(free_ports)
-    export HLY_ADDRESS=127.0.0.1:$api
     cat >"$folder/hly.toml" <<TOML
 [api]
-listen = "127.0.0.1:$api"
+listen = "127.0.0.1:0"
 [edge]
-listen = "127.0.0.1:$edge"
+listen = "127.0.0.1:0"
 [store]
 url = "sqlite://$folder/hly.db"
 [dispatch]
 shutdown = "5s"
 TOML
-    "$hly" --config "$folder/hly.toml" serve 2>"$folder/log" &
+    "$hly" --config "$folder/hly.toml" serve >"$folder/addresses" 2>"$folder/log" &
     server=$!
     local deadline=$((SECONDS + 20))
-    until python3 -c 'import sys, urllib.request
-urllib.request.urlopen(sys.argv[1], timeout=2)' "http://$HLY_ADDRESS/readyz" 2>/dev/null; do
+    until is_ready; do
         if ! kill -0 $server 2>/dev/null || ((SECONDS > deadline)); then
             echo "the server did not get ready:" >&2
-            cat "$folder/log" >&2
+            cat "$folder/addresses" "$folder/log" >&2
             exit 1
         fi
         sleep 0.1
     done
+}
+
+# The server prints where it listens, as port 0 takes any.
+is_ready() {
+    SERVER_ADDRESS=$(sed -nE 's|^ *API +http://([^ ]+).*|\1|p' "$folder/addresses")
+    export SERVER_ADDRESS
+    [[ -n $SERVER_ADDRESS ]] && "$python" -c 'import sys, urllib.request
+urllib.request.urlopen(sys.argv[1], timeout=2)' "http://$SERVER_ADDRESS/readyz" 2>/dev/null
 }
 
 clean_up() {

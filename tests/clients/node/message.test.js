@@ -1,6 +1,7 @@
 // A client in Node.js, from the repository's .proto files: what an application does all day.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
@@ -12,10 +13,10 @@ const PATIENCE = 20_000; // milliseconds that a call may take
 
 const root = fileURLToPath(new URL("../../../proto", import.meta.url));
 const files = ["message_service", "contact_service", "event"].map((name) => `headlessly/communication/v1/${name}.proto`);
-const definition = loader.loadSync(files, { includeDirs: [root], keepCase: true, enums: String, longs: String });
+const definition = loader.loadSync(files, { includeDirs: [root], keepCase: true, enums: String, longs: String, oneofs: true });
 const api = grpc.loadPackageDefinition(definition).headlessly.communication.v1;
 
-const address = process.env.HLY_ADDRESS;
+const address = process.env.SERVER_ADDRESS;
 const credentials = grpc.credentials.createInsecure();
 const [messages, contacts, events] = [api.MessageService, api.ContactService, api.EventService].map(
   (Service) => new Service(address, credentials),
@@ -84,12 +85,13 @@ test("watches one message to its end", async () => {
 
 test("watches everything from now on, and stops when the caller does", async () => {
   const stream = events.Watch({ types: ["Message.Delivered"] }, { deadline: Date.now() + PATIENCE });
-  const opened = new Promise((resolve) => stream.once("metadata", resolve));
-  await opened;
+  await once(stream, "metadata");
   const sent = await send();
-  for await (const event of stream) {
-    if (event.target === sent.id) break;
-  }
+  let seen;
+  do [seen] = await once(stream, "data");
+  while (seen.target !== sent.id);
+  stream.cancel();
+  await assert.rejects(once(stream, "end"), { code: grpc.status.CANCELLED });
 });
 
 test("a scheduled message is cancelled, once", async () => {

@@ -74,7 +74,7 @@ class Refusal:
 class Reflection(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.client = Client(os.environ["HLY_ADDRESS"])
+        cls.client = Client(os.environ["SERVER_ADDRESS"])
 
     @classmethod
     def tearDownClass(cls):
