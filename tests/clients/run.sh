@@ -17,7 +17,7 @@ install_clients() {
     fi
     python=$venv/bin/python
     # --ignore-scripts: what the packages would run at their installation is of no use here.
-    [[ -d node/node_modules/@grpc/grpc-js ]] || (cd node && npm ci --ignore-scripts --no-audit --no-fund)
+    [[ node/node_modules/.package-lock.json -nt node/package-lock.json ]] || (cd node && npm ci --ignore-scripts --no-audit --no-fund)
     # An unofficial package, with the program in it: without it the other clients still say enough.
     GRPCURL=${GRPCURL:-$(command -v grpcurl || true)}
     if [[ -z $GRPCURL ]]; then
