@@ -21,17 +21,17 @@ use regex::Regex;
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
-    ("metrics", &["model"]),
+    ("metrics", &[]),
     ("store", &["model"]),
     ("dispatch", &["store", "model", "clock", "metrics"]),
     ("receipts", &["store", "model", "clock", "metrics"]),
     ("hooks", &["store", "model", "clock"]),
-    ("service", &["store", "model", "clock"]),
+    ("service", &["store", "model", "clock", "metrics"]),
     // The store only in its errors and in the rows that a list is made of: `status.rs` and `convert/`.
     ("api", &["service", "model", "store", "pb"]),
     ("config", &[]),
     ("telemetry", &["config"]),
-    ("cli", &["config", "telemetry", "pb", "app"]),
+    ("cli", &["config", "telemetry", "pb"]),
 ];
 
 /// The files of `api` that may name the store.
