@@ -73,6 +73,7 @@ pub(crate) fn captures(pattern: &str, text: &str) -> Vec<String> {
 
 /// The modules named after `crate::`, in groups too.
 pub(crate) fn names(code: &str) -> Vec<String> {
+    let inner = Regex::new(r"\{[^{}]*\}").unwrap();
     let mut named = Vec::new();
     for (at, start) in code.match_indices("crate::") {
         let rest = &code[at + start.len()..];
@@ -87,7 +88,6 @@ pub(crate) fn names(code: &str) -> Vec<String> {
         });
         let mut group = group[..end.unwrap()].to_owned();
         // Innermost first, until only the first level is left.
-        let inner = Regex::new(r"\{[^{}]*\}").unwrap();
         while inner.is_match(&group) {
             group = inner.replace_all(&group, "").into_owned();
         }
