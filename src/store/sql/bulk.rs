@@ -1,4 +1,4 @@
-//! Statements over many rows. A statement costs a hop to the database, so rows travel together: in chunks of 64, 16, 4 and 1, whose
+//! Statements over many rows. A statement costs a hop to the database, so rows travel together: in chunks of powers of two, whose
 //! texts are made once and stay in the statement cache.
 
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use crate::store::StoreError;
 pub(in super::super) type Query<'q> = sqlx::query::Query<'q, Db, <Db as sqlx::Database>::Arguments>;
 pub(in super::super) type Conn = <Db as sqlx::Database>::Connection;
 
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+const SIZES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
 
 /// A statement with a list of rows (or of values) in the middle.
 pub(in super::super) struct Bulk {
@@ -35,7 +35,7 @@ impl Bulk {
             columns,
             fixed: 0,
             tuples: true,
-            texts: [const { OnceLock::new() }; 4],
+            texts: [const { OnceLock::new() }; SIZES.len()],
         }
     }
 
@@ -52,7 +52,7 @@ impl Bulk {
             columns: types.len(),
             fixed: 0,
             tuples: true,
-            texts: [const { OnceLock::new() }; 4],
+            texts: [const { OnceLock::new() }; SIZES.len()],
         }
     }
 
@@ -65,7 +65,7 @@ impl Bulk {
             columns: 1,
             fixed,
             tuples: false,
-            texts: [const { OnceLock::new() }; 4],
+            texts: [const { OnceLock::new() }; SIZES.len()],
         }
     }
 
