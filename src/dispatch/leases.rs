@@ -28,8 +28,17 @@ pub(super) async fn renew(inner: Arc<Inner>) {
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
+        let stopping = inner.stop.is_cancelled();
+        let freed = inner.freed.notified();
         // While stopping the tries that still run keep their leases.
+        if stopping && inner.held().is_empty() {
+            return;
+        }
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = inner.stop.cancelled(), if !stopping => continue,
+            () = freed, if stopping => continue,
+        }
         let now = inner.now();
         let old: Vec<(MessageId, i64)> = inner
             .held()
@@ -37,9 +46,6 @@ pub(super) async fn renew(inner: Arc<Inner>) {
             .filter(|(_, (_, since))| now.since(*since) >= every)
             .map(|(id, (epoch, _))| (*id, *epoch))
             .collect();
-        if inner.stop.is_cancelled() && inner.held().is_empty() {
-            return;
-        }
         if old.is_empty() {
             continue;
         }

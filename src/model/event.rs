@@ -40,6 +40,8 @@ pub struct NewEvent {
     pub tenant: Tenant,
     /// The id of the entity.
     pub target: String,
+    /// Its number: [`super::ids::entity_of`] the target.
+    pub entity: i64,
     /// Who did it.
     pub actor: String,
     /// When it happened.

@@ -76,6 +76,19 @@ pub fn decode(word: &str) -> Option<i64> {
     (encode(id) == word).then_some(id)
 }
 
+/// A number for the id of any entity: the one inside it, or for a contact (whose id is the caller's) a hash of 63 bits.
+pub fn entity_of(id: &str) -> i64 {
+    let number =
+        id.rsplit_once('_').filter(|(kind, _)| *kind != "contact").and_then(|(_, word)| decode(word));
+    number.unwrap_or_else(|| {
+        // FNV-1a: stable for ever, which the standard library's hasher is not.
+        let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        i64::try_from(hash >> 1).unwrap_or_default()
+    })
+}
+
 /// A word that is not an id of the kind asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not an id of this kind: it starts with `{0}` and goes on with letters and digits")]

@@ -136,12 +136,14 @@ CREATE TABLE event (
     tenant TEXT NOT NULL,
     kind TEXT NOT NULL,
     target TEXT NOT NULL,
+    -- The number in `target`: events of one entity lie together, and those of new ones at the end of the index.
+    entity BIGINT NOT NULL,
     actor TEXT NOT NULL,
     at BIGINT NOT NULL,
     version BIGINT NOT NULL,
     data TEXT NOT NULL
 );
-CREATE INDEX event_by_target ON event (target, seq);
+CREATE INDEX event_by_entity ON event (entity, seq);
 
 -- How far a consumer of the log has come. Moves in the transaction of its effects.
 CREATE TABLE consumer (

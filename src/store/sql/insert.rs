@@ -41,7 +41,7 @@ static QUEUE: Bulk = Bulk::insert(
 );
 
 static EVENTS: Bulk =
-    Bulk::insert("INSERT INTO event (tenant, kind, target, actor, at, version, data) VALUES ", 7, "");
+    Bulk::insert("INSERT INTO event (tenant, kind, target, entity, actor, at, version, data) VALUES ", 8, "");
 
 static ATTEMPTS: Bulk = Bulk::insert(
     "INSERT INTO attempt (id, tenant, message_id, generation, epoch, provider, started_at, ended_at, outcome, \
@@ -189,6 +189,7 @@ pub(in super::super) async fn events(conn: &mut Conn, events: &[NewEvent]) -> Re
                 .bind(event.tenant.shared())
                 .bind(event.kind)
                 .bind(event.target.clone())
+                .bind(event.entity)
                 .bind(event.actor.clone())
                 .bind(event.at.0)
                 .bind(event.version)

@@ -15,7 +15,7 @@ use crate::{
         contact::{Address, Contact, Device},
         crm::{About, Activity, Ticket},
         event::Event,
-        ids::{ActivityId, ApiKeyId, DeviceId, EventId, MessageId, Tenant, TicketId},
+        ids::{ActivityId, ApiKeyId, DeviceId, EventId, MessageId, Tenant, TicketId, entity_of},
         message::Message,
         verbs::Row,
     },
@@ -366,6 +366,8 @@ pub(in super::super) async fn events(conn: &mut Conn, query: EventQuery) -> Resu
         text.push_str(" AND tenant = $3");
     }
     if let Some(target) = query.target {
+        // A number of ours: nothing to bind.
+        text.push_str(&format!(" AND entity = {}", entity_of(&target)));
         binds.push(target);
         text.push_str(&format!(" AND target = ${}", binds.len() + 2));
     }

@@ -1,0 +1,316 @@
+//! The contract of the store, tried on each database. A second one adds an `open_...` and a line to `on_every_database!`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{sync::Arc, time::Duration};
+
+use headlessly_communication::{
+    model::{
+        Channel, Timestamp,
+        crm::activity_on_sent,
+        event::kind,
+        ids::{ActivityId, IdGenerator, MessageId, Tenant, time_of},
+        message::{Draft, Message},
+        status::{Fact, Status},
+        verbs::{Outcome, Refusal, Step, Verdict, Wait, accepted},
+    },
+    store::{
+        Accept, Ack, Change, Changed, Claim, Claimed, Clash, Effects, EventQuery, NewAttempt, NewMessage,
+        NewReceipt, RequestKey, Store, StoreError,
+        sqlite::{OpenError, Sqlite, Synchronous},
+    },
+};
+use headlessly_providers::contract::Reporting;
+
+/// A store of its own for one test.
+struct Bench {
+    store: Arc<dyn Store>,
+    ids: IdGenerator,
+    folder: tempfile::TempDir,
+}
+
+async fn open_sqlite() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&folder.path().join("hly.db"), Synchronous::Full).await.unwrap();
+    Bench { store: Arc::new(store), ids: IdGenerator::new(0), folder }
+}
+
+macro_rules! on_every_database {
+    ($($(#[$doc:meta])* $name:ident;)+) => {
+        $(mod $name {
+            $(#[$doc])*
+            #[tokio::test]
+            async fn sqlite() {
+                super::cases::$name(super::open_sqlite().await).await;
+            }
+        })+
+    };
+}
+
+on_every_database! {
+    accepted_is_there_with_its_place_and_events;
+    a_repeated_request_is_answered_and_changes_nothing;
+    a_refused_request_uses_no_id_up;
+    claims_are_exclusive_and_in_the_order_of_the_lanes;
+    a_stale_result_is_kept_apart;
+    a_receipt_waits_for_its_message;
+    effects_move_with_their_place_in_the_log;
+    what_was_claimed_is_found_again;
+    what_waits_too_long_expires;
+}
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+
+impl Bench {
+    fn message(&self, draft: Draft) -> NewMessage {
+        let id = self.ids.next(NOW);
+        let mut message = Message::new(draft, MessageId(id), Tenant::default(), time_of(id), "user_test");
+        let (queued, events) = accepted(&mut message.state, time_of(id), "user_test", None);
+        NewMessage { message: Arc::new(message), queued: Some(queued), events }
+    }
+
+    async fn accept(&self, draft: Draft) -> MessageId {
+        let new = self.message(draft);
+        let id = new.message.state.id;
+        assert_eq!(
+            self.store.accept(Accept { messages: vec![new], request: None }).await.unwrap(),
+            Ack::Done
+        );
+        id
+    }
+
+    async fn claim(&self, limit: i64, now: Timestamp) -> Vec<Claimed> {
+        let lease_until = now.plus(Duration::from_secs(60));
+        self.store.claim(Claim { channel: Channel::Sms, limit, now, lease_until }).await.unwrap()
+    }
+
+    fn outcome(&self, claimed: &Claimed, verdict: Verdict, provider_id: Option<&str>) -> Change {
+        let id = claimed.message.state.id;
+        let epoch = claimed.queued.epoch;
+        let step = Step::Outcome(Outcome { epoch, provider: Some("sms".to_owned()), verdict });
+        let mut change = Change::internal(id, step, "provider_sms".into(), NOW);
+        change.attempt = Some(NewAttempt {
+            id: self.ids.next(NOW),
+            provider: "sms".to_owned(),
+            epoch,
+            started_at: NOW,
+            outcome: "ACCEPTED",
+            provider_message_id: provider_id.map(str::to_owned),
+            code: None,
+            detail: None,
+            retry_at: None,
+        });
+        change
+    }
+
+    fn delivered(&self, provider_id: &str) -> NewReceipt {
+        NewReceipt {
+            id: self.ids.next(NOW),
+            provider: "sms".into(),
+            received_at: NOW,
+            kind: "DELIVERED",
+            message: None,
+            provider_message_id: Some(provider_id.to_owned()),
+            at: NOW,
+            code: None,
+            detail: None,
+            data: None,
+        }
+    }
+
+    async fn kinds(&self, id: MessageId) -> Vec<String> {
+        let query = EventQuery { tenant: None, after: 0, limit: 100, target: Some(id.to_string()) };
+        self.store.events(query).await.unwrap().into_iter().map(|event| event.kind).collect()
+    }
+
+    async fn status(&self, id: MessageId) -> Status {
+        self.store.row(id).await.unwrap().unwrap().state.status()
+    }
+}
+
+fn sms() -> Draft {
+    Draft {
+        channel: Some(Channel::Sms),
+        recipient: Some("+15005550010".to_owned()),
+        body: "hello".to_owned(),
+        ..Draft::default()
+    }
+}
+
+fn taken() -> Verdict {
+    Verdict::Accepted { provider_message_id: None, reporting: Reporting::Delivery, facts: Vec::new() }
+}
+
+fn key(request_id: &str, hash: u8) -> RequestKey {
+    RequestKey {
+        tenant: Tenant::default(),
+        method: "Message.Test",
+        request_id: request_id.to_owned(),
+        hash: [hash; 32],
+        result: format!("\"{hash}\""),
+        now: NOW,
+    }
+}
+
+mod cases {
+    use super::*;
+
+    pub(crate) async fn accepted_is_there_with_its_place_and_events(bench: Bench) {
+        let mut draft = sms();
+        draft.html_body = Some("<b>hello</b>".to_owned());
+        draft.headers = vec![("X-One".to_owned(), "1".to_owned())];
+        draft.metadata = serde_json::json!({"order": 7, "who": {"name": "Ada"}}).as_object().cloned();
+        draft.tags = vec!["a".to_owned()];
+        let new = bench.message(draft);
+        let id = new.message.state.id;
+        bench.store.accept(Accept { messages: vec![new.clone()], request: None }).await.unwrap();
+        let read = bench.store.message(&Tenant::default(), id).await.unwrap().unwrap();
+        assert_eq!(read, *new.message);
+        assert_eq!(bench.store.message(&Tenant::new("other").unwrap(), id).await.unwrap(), None);
+        assert_eq!(bench.store.row(id).await.unwrap().unwrap().queued, new.queued);
+        assert_eq!(bench.kinds(id).await, [kind::MESSAGE_CREATED, kind::MESSAGE_QUEUED]);
+        assert_eq!(bench.store.queued(), 1);
+    }
+
+    pub(crate) async fn a_repeated_request_is_answered_and_changes_nothing(bench: Bench) {
+        let accept = |hash| Accept { messages: vec![bench.message(sms())], request: Some(key("one", hash)) };
+        // Twins at once: one is done, the other is told so.
+        let (first, second) = tokio::join!(bench.store.accept(accept(1)), bench.store.accept(accept(1)));
+        let mut answers = [first.unwrap(), second.unwrap()];
+        answers.sort_by_key(|ack| *ack != Ack::Done);
+        assert_eq!(answers, [Ack::Done, Ack::Replayed("\"1\"".to_owned())]);
+        let other = bench.store.accept(accept(2)).await;
+        assert!(matches!(other, Err(StoreError::Clash(Clash::RequestId))));
+        assert_eq!(bench.store.queued(), 1);
+        assert_eq!(bench.store.request(&key("one", 1)).await.unwrap(), Some("\"1\"".to_owned()));
+        assert_eq!(bench.store.request(&key("two", 1)).await.unwrap(), None);
+        assert_eq!(bench.store.purge_requests(NOW.plus(Duration::from_secs(1))).await.unwrap(), 1);
+        assert_eq!(bench.store.accept(accept(3)).await.unwrap(), Ack::Done);
+    }
+
+    pub(crate) async fn a_refused_request_uses_no_id_up(bench: Bench) {
+        let id = bench.accept(sms()).await;
+        let retry = |step| {
+            let mut change = Change::internal(id, step, "user_test".into(), NOW);
+            change.request = Some(key("again", 1));
+            change
+        };
+        // Twins of one group, both refused: neither is a repetition of the other.
+        let (one, other) =
+            tokio::join!(bench.store.change(retry(Step::Retry)), bench.store.change(retry(Step::Retry)));
+        for refused in [one, other] {
+            assert!(matches!(refused, Err(StoreError::Refused(Refusal::Status(Status::Queued), _))));
+        }
+        let done = bench.store.change(retry(Step::Cancel)).await.unwrap();
+        assert!(matches!(done, Changed::Done(row) if row.state.status() == Status::Cancelled));
+        assert!(matches!(bench.store.change(retry(Step::Cancel)).await.unwrap(), Changed::Replayed(_)));
+    }
+
+    pub(crate) async fn claims_are_exclusive_and_in_the_order_of_the_lanes(bench: Bench) {
+        use headlessly_communication::model::Priority::{Bulk, Normal, Transactional};
+        for priority in [Bulk, Normal, Transactional, Bulk] {
+            bench.accept(Draft { priority, ..sms() }).await;
+        }
+        let (one, other) = tokio::join!(bench.claim(2, NOW), bench.claim(10, NOW));
+        let lanes: Vec<_> = one.iter().chain(&other).map(|claimed| claimed.message.state.priority).collect();
+        assert_eq!(lanes, [Transactional, Normal, Bulk, Bulk]);
+        assert!(bench.claim(10, NOW).await.is_empty());
+        assert!(one.iter().all(|claimed| claimed.queued.wait == Wait::Leased && claimed.queued.epoch == 1));
+    }
+
+    pub(crate) async fn a_stale_result_is_kept_apart(bench: Bench) {
+        let id = bench.accept(sms()).await;
+        let first = bench.claim(1, NOW).await.remove(0);
+        let late = NOW.plus(Duration::from_secs(61));
+        assert_eq!(bench.store.sweep(late, false).await.unwrap().released, 1);
+        let second = bench.claim(1, late).await.remove(0);
+        let stale = bench.store.change(bench.outcome(&first, taken(), Some("SM1"))).await;
+        assert!(matches!(stale, Err(StoreError::Refused(Refusal::Stale, _))));
+        assert_eq!(bench.status(id).await, Status::Queued);
+        bench.store.change(bench.outcome(&second, taken(), Some("SM2"))).await.unwrap();
+        assert_eq!(bench.status(id).await, Status::Sent);
+        let attempts = bench.store.attempts(id).await.unwrap();
+        assert_eq!(attempts.iter().map(|attempt| attempt.orphan).collect::<Vec<_>>(), [true, false]);
+        // It was sent all the same, and its receipt counts.
+        bench.store.put_receipts(vec![bench.delivered("SM1")]).await.unwrap();
+        assert_eq!(bench.store.apply_receipts(NOW, 10).await.unwrap().applied, 1);
+        assert_eq!(bench.status(id).await, Status::Delivered);
+    }
+
+    pub(crate) async fn a_receipt_waits_for_its_message(bench: Bench) {
+        let id = bench.accept(sms()).await;
+        let claimed = bench.claim(1, NOW).await.remove(0);
+        bench.store.put_receipts(vec![bench.delivered("SM1"), bench.delivered("SM1")]).await.unwrap();
+        assert_eq!(bench.store.apply_receipts(NOW, 10).await.unwrap().parked, 2);
+        assert_eq!(bench.store.apply_receipts(NOW, 10).await.unwrap().total(), 0);
+        let waiting = bench.store.receipts_waiting();
+        bench.store.change(bench.outcome(&claimed, taken(), Some("SM1"))).await.unwrap();
+        assert!(waiting.has_changed().unwrap());
+        assert_eq!(bench.store.apply_receipts(NOW, 10).await.unwrap().applied, 2);
+        assert_eq!(bench.status(id).await, Status::Delivered);
+        let events =
+            [kind::MESSAGE_CREATED, kind::MESSAGE_QUEUED, kind::MESSAGE_SENT, kind::MESSAGE_DELIVERED];
+        assert_eq!(bench.kinds(id).await, events);
+    }
+
+    pub(crate) async fn effects_move_with_their_place_in_the_log(bench: Bench) {
+        let id = bench.accept(sms()).await;
+        let about = bench.store.about(&[id]).await.unwrap().remove(0);
+        let event = bench.store.last_event().await.unwrap();
+        let effects = |from| Effects {
+            consumer: "test",
+            from,
+            to: event.0,
+            activities: vec![activity_on_sent(&about, ActivityId(bench.ids.next(NOW)), event, NOW)],
+            tickets: Vec::new(),
+        };
+        let (one, other) =
+            tokio::join!(bench.store.put_effects(effects(0)), bench.store.put_effects(effects(0)));
+        let refused = [one, other].into_iter().filter(Result::is_err).count();
+        assert_eq!(refused, 1, "one of two goes on from the same place");
+        assert_eq!(bench.store.consumer("test").await.unwrap(), event.0);
+        // The wall behind it: an event that has its activity gets no second one, and the place does not move.
+        assert!(bench.store.put_effects(Effects { to: event.0 + 1, ..effects(event.0) }).await.is_err());
+        assert_eq!(bench.store.consumer("test").await.unwrap(), event.0);
+    }
+
+    pub(crate) async fn what_was_claimed_is_found_again(bench: Bench) {
+        let id = bench.accept(sms()).await;
+        assert_eq!(bench.claim(1, NOW).await.len(), 1);
+        assert_eq!(bench.store.sweep(NOW, false).await.unwrap().released, 0, "the lease still runs");
+        assert_eq!(bench.store.sweep(NOW, true).await.unwrap().released, 1);
+        let again = bench.claim(1, NOW).await.remove(0);
+        assert_eq!((again.message.state.id, again.queued.epoch), (id, 2));
+        assert!(again.queued.ambiguous, "the first try may have reached the provider");
+    }
+
+    pub(crate) async fn what_waits_too_long_expires(bench: Bench) {
+        let soon = NOW.plus(Duration::from_secs(10));
+        let early = bench.accept(Draft { expires_at: Some(soon), ..sms() }).await;
+        let later = bench.accept(sms()).await;
+        assert_eq!(bench.store.sweep(soon, false).await.unwrap().ended, 1);
+        assert_eq!((bench.status(early).await, bench.status(later).await), (Status::Expired, Status::Queued));
+        assert_eq!(bench.store.queued(), 1);
+        let fact = Fact::Delivered(NOW);
+        let learn = Step::Learn { fact, generation: None };
+        bench.store.change(Change::internal(early, learn, "test".into(), NOW)).await.unwrap();
+        assert_eq!(bench.status(early).await, Status::Delivered, "whatever we decided, somebody has it");
+    }
+}
+
+#[tokio::test]
+async fn one_file_has_one_process() {
+    let bench = open_sqlite().await;
+    let path = bench.folder.path().join("hly.db");
+    let second = Sqlite::open(&path, Synchronous::Full).await;
+    assert!(matches!(second, Err(OpenError::Locked(locked)) if locked == path));
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "these are my notes, not a database".repeat(100)).unwrap();
+    assert!(matches!(Sqlite::open(&path, Synchronous::Full).await, Err(OpenError::Database(..))));
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with("these are my notes"));
+}
