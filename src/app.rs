@@ -168,6 +168,45 @@ impl App {
     }
 }
 
+/// The store and the API on a free loopback port, for a command while no server runs. Nothing is handed off.
+pub struct Desk {
+    /// Where the API listens.
+    pub api: SocketAddr,
+    listener: Running,
+    stopping: CancellationToken,
+}
+
+impl Desk {
+    /// Opens the store of a configuration.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        let clock = clock::system();
+        let stopping = CancellationToken::new();
+        let service = Service::new(Deps {
+            store: Arc::new(open(config).await?),
+            ids: Arc::new(IdGenerator::new(0)),
+            clock: clock.clone(),
+            directory: Arc::new(Adapter(Slots::new(Vec::new()), clock)),
+            metrics: Arc::default(),
+            base_url: config.tenant.base_url.clone(),
+            queue_depth: i64::MAX,
+            stopping: stopping.clone(),
+        });
+        let listen = ([127, 0, 0, 1], 0).into();
+        let api_config = ApiConfig { listen, tls: None, open: true, drain: config.dispatch.shutdown };
+        let listener = api::serve(api_config, service, Arc::new(String::new), stopping.clone()).await?;
+        Ok(Self { api: listener.addr, listener, stopping })
+    }
+
+    /// Stops it.
+    pub async fn close(self) {
+        self.stopping.cancel();
+        self.listener.stopped().await;
+    }
+}
+
 fn secure(config: &Config) -> Result<(), StartError> {
     let loopback = config.api.listen.ip().to_canonical().is_loopback();
     if loopback || config.api.allow_insecure || config.api.tls().is_some() {

@@ -5,10 +5,11 @@ use std::{
     process::ExitCode,
 };
 
+use async_trait::async_trait;
 use headlessly_communication::{
     api::ServeError,
-    app::{App, StartError},
-    cli::{self, Exit, Failure},
+    app::{App, Desk, StartError},
+    cli::{self, Exit, Failure, Host, Part, Started},
     config::Config,
     store::sqlite::OpenError,
 };
@@ -17,16 +18,36 @@ use tokio::signal::unix::{SignalKind, signal};
 fn main() -> ExitCode {
     // Before anything can open a TLS connection. It fails only when there is a provider already, which then serves.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    cli::main(serve)
+    cli::main(&Program)
+}
+
+struct Program;
+
+#[async_trait(?Send)]
+impl Host for Program {
+    async fn serve(&self, config: Config) -> Result<(), Failure> {
+        serve(config).await
+    }
+
+    async fn start(&self, config: Config, part: Part) -> Result<Started, Failure> {
+        match part {
+            Part::Whole => {
+                let app = App::start(&config).await.map_err(failure)?;
+                Ok(Started { api: app.api, stop: Box::pin(app.stop()) })
+            }
+            Part::Desk => {
+                let desk = Desk::open(&config).await.map_err(failure)?;
+                Ok(Started { api: desk.api, stop: Box::pin(desk.close()) })
+            }
+        }
+    }
 }
 
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
 async fn serve(config: Config) -> Result<(), Failure> {
     let system = |error: io::Error| Failure::new(Exit::System, error.to_string());
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate()).map_err(system)?,
-        signal(SignalKind::interrupt()).map_err(system)?,
-    );
+    let (mut term, mut int) =
+        (signal(SignalKind::terminate()).map_err(system)?, signal(SignalKind::interrupt()).map_err(system)?);
     let app = App::start(&config).await.map_err(failure)?;
     welcome(&app, &config).ok();
     tokio::select! {

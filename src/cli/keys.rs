@@ -6,7 +6,9 @@ use clap::{
 };
 
 use super::{
-    Context, Failure,
+    Context, Exit, Failure, Host, Part,
+    client::Client,
+    config,
     output::{BAD, Cell, GOOD, PLAIN, Table},
     times,
     v1::{ApiKey, CreateApiKeyRequest, ListApiKeysRequest, RevokeApiKeyRequest, api_key::Scope},
@@ -42,8 +44,33 @@ fn scope() -> impl TypedValueParser<Value = Scope> {
         .map(|word| Scope::from_str_name(&word.to_uppercase()).unwrap_or_default())
 }
 
-pub(super) async fn run(context: &mut Context, command: KeysCommand) -> Result<(), Failure> {
-    let client = context.client().await?;
+/// Asks the server; while none runs, works on the store of the configuration itself: a listener that needs keys cannot give the
+/// first one.
+pub(super) async fn run(context: &mut Context, command: KeysCommand, host: &dyn Host) -> Result<(), Failure> {
+    let away = match context.client().await {
+        Ok(client) => return with(context, command, client).await,
+        Err(failure) if failure.exit == Exit::Unavailable => failure,
+        Err(failure) => return Err(failure),
+    };
+    let loaded = config::load(context.config.as_deref())?;
+    // A store that is in use has a server somewhere: then the trouble is the way to it.
+    let started = match host.start(loaded.config, Part::Desk).await {
+        Ok(started) => started,
+        Err(failure) if failure.exit == Exit::TryAgain => return Err(away),
+        Err(failure) => return Err(failure),
+    };
+    super::note("no server runs: working on the store itself");
+    context.target.server = format!("http://{}", started.api);
+    context.target.api_key = None;
+    let result = match context.client().await {
+        Ok(client) => with(context, command, client).await,
+        Err(failure) => Err(failure),
+    };
+    started.stop.await;
+    result
+}
+
+async fn with(context: &mut Context, command: KeysCommand, client: Client) -> Result<(), Failure> {
     match command {
         KeysCommand::Create { name, scopes, tenant, expires } => {
             let scopes = scopes.into_iter().map(Into::into).collect();

@@ -4,6 +4,7 @@
 mod activities;
 mod args;
 mod batch;
+mod bench;
 mod client;
 mod completions;
 mod config;
@@ -12,6 +13,7 @@ mod doctor;
 mod events;
 mod exit;
 mod follow;
+mod host;
 mod json;
 mod keys;
 mod messages;
@@ -26,7 +28,6 @@ mod times;
 
 use std::{
     ffi::OsString,
-    future::Future,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -37,8 +38,9 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 pub use exit::{Exit, Failure};
+pub use host::{Host, Part, Started};
 
-use crate::{config::Config, pb as v1};
+use crate::pb as v1;
 use client::{Client, Target};
 use output::Output;
 
@@ -116,6 +118,8 @@ enum Command {
     /// The configuration of this machine
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Measure how fast this machine accepts and delivers, on a store of its own
+    Bench(bench::BenchArgs),
     /// Look for what is wrong, with the way out
     Doctor,
     /// Print the completions of a shell
@@ -135,22 +139,14 @@ impl Context {
     }
 }
 
-/// Runs the command line of this process. `serve` runs the server until it is told to stop.
+/// Runs the command line of this process. `host` runs servers.
 ///
 /// Errors are printed on standard error; the exit codes are those of [`Exit`].
-pub fn main<S, F>(serve: S) -> ExitCode
-where
-    S: FnOnce(Config) -> F,
-    F: Future<Output = Result<(), Failure>>,
-{
-    main_with(std::env::args_os(), serve)
+pub fn main(host: &dyn Host) -> ExitCode {
+    main_with(std::env::args_os(), host)
 }
 
-fn main_with<S, F>(arguments: impl IntoIterator<Item = OsString>, serve: S) -> ExitCode
-where
-    S: FnOnce(Config) -> F,
-    F: Future<Output = Result<(), Failure>>,
-{
+fn main_with(arguments: impl IntoIterator<Item = OsString>, host: &dyn Host) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -163,7 +159,7 @@ where
     let colour = cli.global.color;
     let result = Runtime::new()
         .map_err(|error| Failure::new(Exit::System, format!("threads cannot be started: {error}")))
-        .and_then(|runtime| runtime.block_on(run(cli, serve)));
+        .and_then(|runtime| runtime.block_on(run(cli, host)));
     match result {
         Ok(()) => Exit::Ok.into(),
         Err(failure) => {
@@ -173,24 +169,16 @@ where
     }
 }
 
-async fn run<S, F>(cli: Cli, serve: S) -> Result<(), Failure>
-where
-    S: FnOnce(Config) -> F,
-    F: Future<Output = Result<(), Failure>>,
-{
+async fn run(cli: Cli, host: &dyn Host) -> Result<(), Failure> {
     let Global { server, api_key, timeout, json, color, config } = cli.global;
     let target = Target { server, api_key, timeout };
     let context = Context { target, config, output: Output::stdout(json, color) };
-    dispatch(context, cli.command, serve).await
+    dispatch(context, cli.command, host).await
 }
 
-async fn dispatch<S, F>(mut context: Context, command: Command, serve: S) -> Result<(), Failure>
-where
-    S: FnOnce(Config) -> F,
-    F: Future<Output = Result<(), Failure>>,
-{
+async fn dispatch(mut context: Context, command: Command, host: &dyn Host) -> Result<(), Failure> {
     match command {
-        Command::Serve => serve::run(context, serve).await,
+        Command::Serve => serve::run(context, host).await,
         Command::Send(args) => send::run(&mut context, *args).await,
         Command::Messages(command) => messages::run(&mut context, command).await,
         Command::Contacts(command) => contacts::run(&mut context, command).await,
@@ -198,8 +186,9 @@ where
         Command::Tickets(command) => tickets::run(&mut context, command).await,
         Command::Events(command) => events::run(&mut context, command).await,
         Command::Providers(command) => providers::run(&mut context, command).await,
-        Command::Keys(command) => keys::run(&mut context, command).await,
+        Command::Keys(command) => keys::run(&mut context, command, host).await,
         Command::Config(command) => config::run(&mut context, command),
+        Command::Bench(args) => bench::run(&mut context, &args, host).await,
         Command::Doctor => doctor::run(&mut context).await,
         Command::Completions(args) => completions::run(&mut context, &args),
     }

@@ -1,16 +1,10 @@
 //! `hly serve`
 
-use std::future::Future;
-
-use super::{Context, Exit, Failure, config};
-use crate::{config::Config, telemetry};
+use super::{Context, Exit, Failure, Host, config};
+use crate::telemetry;
 
 /// Reads the configuration, starts logging, and runs the server that it is given.
-pub(super) async fn run<S, F>(context: Context, serve: S) -> Result<(), Failure>
-where
-    S: FnOnce(Config) -> F,
-    F: Future<Output = Result<(), Failure>>,
-{
+pub(super) async fn run(context: Context, host: &dyn Host) -> Result<(), Failure> {
     let loaded = config::load(context.config.as_deref())?;
     // The server holds standard output no longer than a command would.
     drop(context);
@@ -22,5 +16,5 @@ where
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    serve(loaded.config).await
+    host.serve(loaded.config).await
 }

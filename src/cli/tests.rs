@@ -6,7 +6,21 @@ use super::*;
 
 fn code(arguments: &[&str]) -> ExitCode {
     let arguments = ["hly"].iter().chain(arguments).map(OsString::from);
-    main_with(arguments, |_| async { Ok(()) })
+    main_with(arguments, &Nobody)
+}
+
+/// A program without servers.
+pub(super) struct Nobody;
+
+#[async_trait::async_trait(?Send)]
+impl Host for Nobody {
+    async fn serve(&self, _config: crate::config::Config) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn start(&self, _config: crate::config::Config, _part: Part) -> Result<Started, Failure> {
+        Err(Failure::new(Exit::TryAgain, "in use"))
+    }
 }
 
 fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {

@@ -15,7 +15,7 @@ async fn hly(server: &str, arguments: &[&str]) -> (String, Result<(), Failure>) 
     let buffer = Buffer::default();
     let target = Target { server: server.to_owned(), api_key, timeout };
     let context = Context { target, config, output: buffer.output(json, false) };
-    let result = dispatch(context, cli.command, |_| async { Ok(()) }).await;
+    let result = dispatch(context, cli.command, &super::tests::Nobody).await;
     (buffer.text(), result)
 }
 

@@ -53,6 +53,25 @@ impl Service {
     }
 }
 
+impl Service {
+    /// What to do with a refused request that may be the repetition of one that was taken: what was right then may be wrong now (its
+    /// time has passed, its contact is gone), and the first answer stands. `Ok` is that answer's id.
+    pub(super) async fn or_replay(
+        &self,
+        caller: &Caller,
+        method: &'static str,
+        request: Option<&RequestId>,
+        refusal: Error,
+    ) -> Result<String, Error> {
+        let Some(key) = self.key(caller, method, request.cloned(), ())? else { return Err(refusal) };
+        match self.store().request(&key).await {
+            Ok(Some(result)) => recall(&result),
+            // Another request under this name, or no look at the store: what is wrong with this one is the better answer.
+            Ok(None) | Err(_) => Err(refusal),
+        }
+    }
+}
+
 /// Reads a stored answer.
 pub(super) fn recall<'a, T: Deserialize<'a>>(result: &'a str) -> Result<T, Error> {
     serde_json::from_str::<Remembered<T>>(result).map(|remembered| remembered.id).map_err(|_| unreadable())

@@ -75,9 +75,17 @@ impl Service {
     ) -> Result<Arc<Message>, Error> {
         RequestId::check(request.as_ref(), &mut given.violations);
         let people = self.people(caller, std::iter::once(&given.value)).await?;
-        let draft = settle(given, &people, self.now())?;
-        self.check_reply(caller, &draft).await?;
-        self.admit(1)?;
+        let settled = match settle(given, &people, self.now()) {
+            Ok(draft) => self.check_reply(caller, &draft).await.and_then(|()| self.admit(1)).map(|()| draft),
+            Err(error) => Err(error),
+        };
+        let draft = match settled {
+            Ok(draft) => draft,
+            Err(refusal) => {
+                let id = self.or_replay(caller, SEND, request.as_ref(), refusal).await?;
+                return self.message(caller, message_id(&id)?).await;
+            }
+        };
         let watching = self.watch_for(wait).await?;
         let message = self.accept_one(caller, SEND, self.new_message(caller, draft), request).await?;
         match watching {

@@ -90,6 +90,12 @@ pub trait Reads: Send + Sync {
     /// Messages without the content of their files.
     async fn find_messages(&self, query: FindQuery) -> Result<Page<Message>, StoreError>;
 
+    /// What a request was answered before; `None` when it is new.
+    ///
+    /// # Errors
+    /// [`Clash::RequestId`] when the id was used for another content.
+    async fn request(&self, key: &RequestKey) -> Result<Option<String>, StoreError>;
+
     /// A message's state and place in the queue, whoever it belongs to.
     async fn row(&self, id: MessageId) -> Result<Option<Row>, StoreError>;
 

@@ -78,6 +78,13 @@ pub struct RequestKey {
     pub now: Timestamp,
 }
 
+impl RequestKey {
+    /// Whether both are of the same name, whatever they ask for.
+    pub fn is_twin(&self, other: &Self) -> bool {
+        (&self.tenant, self.method, &self.request_id) == (&other.tenant, other.method, &other.request_id)
+    }
+}
+
 /// What became of a keyed write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {

@@ -84,6 +84,8 @@ CREATE TABLE queue (
     expires_at BIGINT NOT NULL
 );
 CREATE INDEX queue_due ON queue (state, channel, lane, due_at);
+-- For the sweep. What is claimed at the door never enters it.
+CREATE INDEX queue_expiry ON queue (expires_at) WHERE state = 0;
 
 -- One hand-off try.
 CREATE TABLE attempt (

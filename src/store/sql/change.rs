@@ -17,7 +17,7 @@ use crate::{
         status::Reason,
         verbs::{By, Queued, Refusal, Row, Wait, apply},
     },
-    store::{Ack, Change, Changed, StoreError},
+    store::{Ack, Change, Changed, RequestKey, StoreError},
 };
 
 static LOAD: Bulk = Bulk::among(
@@ -272,8 +272,14 @@ pub(in super::super) async fn changes(
     let keys: Vec<_> = changes.iter().filter_map(|change| change.request.as_ref()).collect();
     let mut acks = insert::requests(conn, &keys).await?.into_iter();
     let mut results = Vec::with_capacity(changes.len());
+    // Requests of this group that were refused: their twins are no repetitions of anything.
+    let mut refused: Vec<&RequestKey> = Vec::new();
     for change in changes {
-        match change.request.as_ref().and_then(|_| acks.next()) {
+        let mut ack = change.request.as_ref().and_then(|_| acks.next());
+        if let Some(key) = change.request.as_ref().filter(|key| refused.iter().any(|one| one.is_twin(key))) {
+            ack = insert::requests(conn, &[key]).await?.pop();
+        }
+        match ack {
             Some(Ok(Ack::Replayed(result))) => {
                 results.push(Ok(Changed::Replayed(result)));
                 continue;
@@ -287,6 +293,7 @@ pub(in super::super) async fn changes(
         let result = rows.change(change);
         if let (Err(_), Some(key)) = (&result, &change.request) {
             insert::forget_request(conn, key).await?;
+            refused.push(key);
         }
         results.push(result);
     }

@@ -186,6 +186,15 @@ impl Reads for SqlStore {
         read::find_messages(&mut *self.read().await?, query).await
     }
 
+    async fn request(&self, key: &RequestKey) -> Result<Option<String>, StoreError> {
+        match super::insert::answered(&mut *self.read().await?, key).await? {
+            None => Ok(None),
+            Some(Ok(Ack::Replayed(result))) => Ok(Some(result)),
+            Some(Ok(Ack::Done)) => Ok(None),
+            Some(Err(clash)) => Err(clash),
+        }
+    }
+
     async fn row(&self, id: MessageId) -> Result<Option<Row>, StoreError> {
         read::row(&mut *self.read().await?, id).await
     }

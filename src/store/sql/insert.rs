@@ -266,22 +266,29 @@ pub(in super::super) async fn requests(
     for key in keys {
         let name = (key.tenant.to_string(), key.method.to_owned(), key.request_id.clone());
         // The first of several with one key is the one that was inserted.
-        acks.push(if fresh.remove(&name) { Ok(Ack::Done) } else { answered(conn, key).await? });
+        let before = if fresh.remove(&name) { None } else { answered(conn, key).await? };
+        acks.push(before.unwrap_or(Ok(Ack::Done)));
     }
     Ok(acks)
 }
 
-async fn answered(conn: &mut Conn, key: &RequestKey) -> Result<Result<Ack, StoreError>, StoreError> {
-    let (hash, result): (Vec<u8>, String) = sqlx::query_as(
+/// What a request was answered before, or that it was another request; `None` when it is new.
+pub(in super::super) async fn answered(
+    conn: &mut Conn,
+    key: &RequestKey,
+) -> Result<Option<Result<Ack, StoreError>>, StoreError> {
+    let known: Option<(Vec<u8>, String)> = sqlx::query_as(
         "SELECT hash, result FROM idempotency WHERE tenant = $1 AND method = $2 AND request_id = $3",
     )
     .bind(key.tenant.shared())
     .bind(key.method)
     .bind(key.request_id.clone())
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await
     .map_err(dialect::error)?;
-    Ok(if hash == key.hash { Ok(Ack::Replayed(result)) } else { Err(StoreError::Clash(Clash::RequestId)) })
+    Ok(known.map(|(hash, result)| {
+        if hash == key.hash { Ok(Ack::Replayed(result)) } else { Err(StoreError::Clash(Clash::RequestId)) }
+    }))
 }
 
 /// Forgets a request that was refused after all: it uses no id up.

@@ -173,7 +173,7 @@ pub(in super::super) async fn sweep(
     .await
     .map_err(dialect::error)?;
     let expired: Vec<i64> = select(
-        "SELECT message_id FROM queue WHERE state = 0 AND expires_at <= $1 ORDER BY message_id LIMIT $2",
+        "SELECT message_id FROM queue WHERE state = 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
         now,
     )
     .fetch_all(&mut *conn)
