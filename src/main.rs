@@ -23,10 +23,8 @@ fn main() -> ExitCode {
 /// Runs the server until SIGTERM or SIGINT; a second signal ends it at once.
 async fn serve(config: Config) -> Result<(), Failure> {
     let system = |error: io::Error| Failure::new(Exit::System, error.to_string());
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate()).map_err(system)?,
-        signal(SignalKind::interrupt()).map_err(system)?,
-    );
+    let (mut term, mut int) =
+        (signal(SignalKind::terminate()).map_err(system)?, signal(SignalKind::interrupt()).map_err(system)?);
     let app = App::start(&config).await.map_err(failure)?;
     welcome(&app, &config).ok();
     tokio::select! {

@@ -1,0 +1,10 @@
+//! The whole service as its users meet it: one scenario a file, over the wire, with vendors on the loopback interface.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod chat_stream;
+mod failed_ticket;
+mod first_send;
+mod smtp_content;
