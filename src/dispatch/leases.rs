@@ -22,14 +22,17 @@ pub(super) async fn recover(inner: &Inner) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Renews the leases that have lasted a while, four times in a lease.
+/// Renews the leases that have lasted a while, four times in a lease, until no try runs any more.
 pub(super) async fn renew(inner: Arc<Inner>) {
     let every = inner.settings.lease / 4;
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
         // While stopping the tries that still run keep their leases.
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = inner.over.cancelled() => return,
+        }
         let now = inner.now();
         let old: Vec<(MessageId, i64)> = inner
             .held()
@@ -37,9 +40,6 @@ pub(super) async fn renew(inner: Arc<Inner>) {
             .filter(|(_, (_, since))| now.since(*since) >= every)
             .map(|(id, (epoch, _))| (*id, *epoch))
             .collect();
-        if inner.stop.is_cancelled() && inner.held().is_empty() {
-            return;
-        }
         if old.is_empty() {
             continue;
         }
