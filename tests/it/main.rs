@@ -6,5 +6,8 @@ mod harness;
 
 mod chat_stream;
 mod failed_ticket;
+mod fcm_unregistered;
 mod first_send;
+mod idempotency;
 mod smtp_content;
+mod twilio_callbacks;

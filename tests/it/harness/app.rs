@@ -158,6 +158,17 @@ impl Clients {
         self.events().list(request).await.unwrap().into_inner().events
     }
 
+    /// The first page of what a filter finds, oldest first.
+    pub(crate) async fn find(&self, filter: &serde_json::Value) -> Vec<pb::Message> {
+        let request = pb::FindMessagesRequest {
+            filter: json(filter),
+            order_by: "created_at".to_owned(),
+            page_size: 1_000,
+            ..Default::default()
+        };
+        self.messages().find(request).await.unwrap().into_inner().messages
+    }
+
     /// The activities about a message, once the rules have dealt with everything that happened so far.
     pub(crate) async fn activities(&self, message: &str) -> Vec<pb::Activity> {
         self.rules_caught_up().await;

@@ -5,11 +5,12 @@ mod build;
 mod gateway;
 mod process;
 mod smtp;
+pub(crate) mod vendors;
 mod watch;
 
 use std::time::Duration;
 
-pub(crate) use app::{Clients, TestApp};
+pub(crate) use app::{Clients, TestApp, post};
 pub(crate) use build::{at, draft_to, fields, json, reason, send_new, to};
 pub(crate) use gateway::{Gateway, Received};
 pub(crate) use process::TestProcess;
