@@ -9,5 +9,7 @@ mod failed_ticket;
 mod fcm_unregistered;
 mod first_send;
 mod idempotency;
+mod kill9;
+mod second_process;
 mod smtp_content;
 mod twilio_callbacks;

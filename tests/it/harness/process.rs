@@ -65,8 +65,17 @@ impl TestProcess {
 
     /// Runs a command to its end; returns its exit code and what it wrote to standard error.
     pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+        Self::run_with(folder, arguments, &[]).await
+    }
+
+    /// [`TestProcess::run`] with further variables.
+    pub(crate) async fn run_with(
+        folder: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Option<i32>, String) {
         let mut command = hly(folder);
-        command.args(arguments);
+        command.args(arguments).envs(variables.iter().copied());
         let output = tokio::task::spawn_blocking(move || command.output().unwrap());
         let output = within("the end of a command", output).await.unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
