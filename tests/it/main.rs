@@ -4,12 +4,20 @@
 
 mod harness;
 
+mod bad_input;
+mod cancel_race;
 mod chat_stream;
+mod explain_find;
 mod failed_ticket;
 mod fcm_unregistered;
 mod first_send;
 mod idempotency;
 mod kill9;
+mod out_of_order;
+mod retry_backoff;
 mod second_process;
 mod smtp_content;
+mod tenancy_keys;
 mod twilio_callbacks;
+mod verbs;
+mod watch_resume;
