@@ -25,6 +25,8 @@ pub(crate) struct Clients {
 
 /// A service that ends with the test.
 pub(crate) struct TestApp {
+    /// Where the API listens.
+    pub(crate) address: SocketAddr,
     /// Where the edge listens.
     pub(crate) edge: SocketAddr,
     /// Calls.
@@ -65,7 +67,7 @@ impl TestApp {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let app = App::start(&config(folder.path(), toml)).await.unwrap();
         let api = Clients::connect(&format!("http://{}", app.api)).await;
-        Self { edge: app.edge, api, app, folder }
+        Self { address: app.api, edge: app.edge, api, app, folder }
     }
 
     /// Stops it and leaves its folder to the next.

@@ -14,7 +14,7 @@ pub(crate) use app::{Clients, TestApp, post};
 pub(crate) use build::{at, draft_to, fields, json, reason, send_new, to};
 pub(crate) use gateway::{Gateway, Received};
 pub(crate) use process::TestProcess;
-pub(crate) use smtp::{Mail, Mailbox};
+pub(crate) use smtp::Mailbox;
 pub(crate) use watch::{Follow, kinds};
 
 /// No wait in a scenario lasts longer. Long enough for a busy machine: only a fault reaches it.
