@@ -81,6 +81,7 @@ pub struct App {
     /// The use cases, for callers in the same process.
     pub service: Service,
     listeners: Vec<Running>,
+    store: Arc<dyn Store>,
     dispatcher: Dispatcher,
     loops: tokio_util::task::TaskTracker,
     /// Ends the listeners, then the loops.
@@ -141,13 +142,14 @@ impl App {
         let rules = Rules { activities: config.hooks.activities, tickets: config.hooks.tickets };
         loops.spawn(receipts.run(done.clone()));
         loops.spawn(Hooks::new(store.clone(), ids, clock.clone(), rules).run(done.clone()));
-        loops.spawn(purge(store, clock, done.clone()));
+        loops.spawn(purge(store.clone(), clock, done.clone()));
         loops.close();
         Ok(Self {
             api: api.addr,
             edge: edge.addr,
             service,
             listeners: vec![api, edge],
+            store,
             dispatcher,
             loops,
             stopping,
@@ -156,7 +158,8 @@ impl App {
         })
     }
 
-    /// Takes no more calls, lets those under way and the hand-offs under way end (each for as long as configured), then stops.
+    /// Takes no more calls, lets those under way and the hand-offs under way end (each for as long as configured), then closes the
+    /// store: another may open it when this returns.
     pub async fn stop(self) {
         self.stopping.cancel();
         for listener in self.listeners {
@@ -165,6 +168,7 @@ impl App {
         self.dispatcher.stop(self.patience).await;
         self.done.cancel();
         self.loops.wait().await;
+        self.store.close().await;
     }
 }
 

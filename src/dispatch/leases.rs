@@ -22,22 +22,16 @@ pub(super) async fn recover(inner: &Inner) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Renews the leases that have lasted a while, four times in a lease.
+/// Renews the leases that have lasted a while, four times in a lease, until no try runs any more.
 pub(super) async fn renew(inner: Arc<Inner>) {
     let every = inner.settings.lease / 4;
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let stopping = inner.stop.is_cancelled();
-        let freed = inner.freed.notified();
         // While stopping the tries that still run keep their leases.
-        if stopping && inner.held().is_empty() {
-            return;
-        }
         tokio::select! {
             _ = tick.tick() => {}
-            () = inner.stop.cancelled(), if !stopping => continue,
-            () = freed, if stopping => continue,
+            () = inner.over.cancelled() => return,
         }
         let now = inner.now();
         let old: Vec<(MessageId, i64)> = inner

@@ -71,6 +71,8 @@ struct Inner {
     held: Mutex<HashMap<MessageId, (i64, Timestamp)>>,
     running: TaskTracker,
     stop: CancellationToken,
+    /// No try runs any more: nothing is left to renew.
+    over: CancellationToken,
 }
 
 impl Dispatcher {
@@ -97,6 +99,7 @@ impl Dispatcher {
                 held: Mutex::default(),
                 running: TaskTracker::new(),
                 stop: CancellationToken::new(),
+                over: CancellationToken::new(),
             }),
         }
     }
@@ -116,7 +119,8 @@ impl Dispatcher {
         for channel in Channel::ALL {
             self.inner.running.spawn(lanes::run(self.inner.clone(), channel));
         }
-        self.inner.running.spawn(leases::renew(self.inner.clone()));
+        // Not among those that are waited for: it goes on for as long as they do.
+        tokio::spawn(leases::renew(self.inner.clone()));
         self.inner.running.spawn(leases::sweep(self.inner.clone()));
         Ok(())
     }
@@ -128,6 +132,7 @@ impl Dispatcher {
         if tokio::time::timeout(patience, self.inner.running.wait()).await.is_err() {
             tracing::warn!(in_flight = self.inner.held().len(), "stopping with hand-offs under way");
         }
+        self.inner.over.cancel();
     }
 }
 

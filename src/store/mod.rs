@@ -149,6 +149,7 @@ pub trait Reads: Send + Sync {
 }
 
 /// Both halves, and what runs beside them.
+#[async_trait]
 pub trait Store: Reads + Writes {
     /// Changes whenever something was committed that added to the log. Readers of the log wait on it.
     fn commits(&self) -> tokio::sync::watch::Receiver<u64>;
@@ -164,4 +165,7 @@ pub trait Store: Reads + Writes {
 
     /// The secret under which keys are hashed: 32 random bytes that the store keeps.
     fn secret(&self) -> &[u8];
+
+    /// Finishes what was handed in, closes the database and gives up its lock. Every later call fails.
+    async fn close(&self);
 }

@@ -43,8 +43,8 @@ pub struct SqlStore {
     pool: Pool,
     secret: Vec<u8>,
     contacts: ContactCache,
-    /// What must live as long as the store: the lock on its file.
-    _guard: Box<dyn Any + Send + Sync>,
+    /// What must live until the store is closed: the lock on its file.
+    guard: Mutex<Option<Box<dyn Any + Send + Sync>>>,
 }
 
 impl std::fmt::Debug for SqlStore {
@@ -82,7 +82,7 @@ impl SqlStore {
             pool,
             secret,
             contacts: ContactCache::default(),
-            _guard: guard,
+            guard: Mutex::new(Some(guard)),
         })
     }
 
@@ -272,6 +272,7 @@ impl Reads for SqlStore {
     }
 }
 
+#[async_trait]
 impl Store for SqlStore {
     fn commits(&self) -> watch::Receiver<u64> {
         self.writer.signals.log.subscribe()
@@ -292,6 +293,13 @@ impl Store for SqlStore {
 
     fn secret(&self) -> &[u8] {
         &self.secret
+    }
+
+    async fn close(&self) {
+        // The readers first: SQLite folds its log into the file when the last connection goes.
+        self.pool.close().await;
+        self.writer.close().await;
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     super::dialect,
@@ -80,6 +81,8 @@ struct Job {
 pub(in super::super) struct Writer {
     jobs: mpsc::Sender<Job>,
     pub(in super::super) signals: Arc<Signals>,
+    closing: CancellationToken,
+    closed: CancellationToken,
 }
 
 /// What the writer tells after a commit.
@@ -103,8 +106,20 @@ impl Writer {
             taker: OnceLock::new(),
             depth: AtomicI64::new(depth),
         });
-        tokio::spawn(write(conn, waiting, signals.clone()));
-        Self { jobs, signals }
+        let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
+        let (ends, end) = (closing.clone(), closed.clone().drop_guard());
+        let running = write(conn, waiting, signals.clone(), ends);
+        tokio::spawn(async move {
+            running.await;
+            drop(end);
+        });
+        Self { jobs, signals, closing, closed }
+    }
+
+    /// Finishes what was handed in and closes the connection.
+    pub(in super::super) async fn close(&self) {
+        self.closing.cancel();
+        self.closed.cancelled().await;
     }
 
     /// Hands work in and waits until it is durable.
@@ -117,9 +132,22 @@ impl Writer {
     }
 }
 
-async fn write(mut conn: Conn, mut waiting: mpsc::Receiver<Job>, signals: Arc<Signals>) {
+async fn write(
+    mut conn: Conn,
+    mut waiting: mpsc::Receiver<Job>,
+    signals: Arc<Signals>,
+    closing: CancellationToken,
+) {
     let mut jobs = Vec::with_capacity(GROUP);
-    while waiting.recv_many(&mut jobs, GROUP).await > 0 {
+    loop {
+        let count = tokio::select! {
+            biased;
+            count = waiting.recv_many(&mut jobs, GROUP) => count,
+            () = closing.cancelled() => 0,
+        };
+        if count == 0 {
+            break;
+        }
         let trouble = match transact(&mut conn, &mut jobs, &signals).await {
             Ok(after) => {
                 finish(&mut jobs, after, &signals);

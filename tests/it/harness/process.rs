@@ -1,0 +1,91 @@
+//! The real program as a process of its own, for what only the end of a process shows.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use super::{Clients, app::variables, within};
+
+/// A running `hly serve`. Killed when dropped.
+pub(crate) struct TestProcess {
+    child: Child,
+    /// Calls.
+    pub(crate) api: Clients,
+}
+
+/// A command that knows the folder and nothing of this machine's settings.
+fn hly(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hly"));
+    command.current_dir(folder).env_clear().envs(variables(folder)).env("HLY_LOG__FILTER", "warn");
+    command.stdin(Stdio::null());
+    command
+}
+
+impl TestProcess {
+    /// Starts it over this folder and waits until it listens.
+    pub(crate) async fn start(folder: &Path, toml: &str) -> Self {
+        std::fs::write(folder.join("hly.toml"), toml).unwrap();
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let mut child = hly(folder).arg("serve").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let url = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            while out.read_line(&mut line).unwrap_or(0) > 0 {
+                if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
+                    let url = url.trim_end_matches(',').to_owned();
+                    // Read on: nobody else does, and a full pipe would stop it.
+                    std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+                    return Some(url);
+                }
+                line.clear();
+            }
+            None
+        });
+        let Some(url) = within("the address of the process", url).await.unwrap() else {
+            panic!("it did not start: {}", std::fs::read_to_string(folder.join("log")).unwrap());
+        };
+        Self { child, api: Clients::connect(&url).await }
+    }
+
+    /// SIGKILL: nothing of it runs any more when this returns.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; returns how it ended.
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(signal.success());
+        let wait = tokio::task::spawn_blocking(move || self.child.wait().unwrap());
+        within("the end of the process", wait).await.unwrap()
+    }
+
+    /// Runs a command to its end; returns its exit code and what it wrote to standard error.
+    pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+        Self::run_with(folder, arguments, &[]).await
+    }
+
+    /// [`TestProcess::run`] with further variables.
+    pub(crate) async fn run_with(
+        folder: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Option<i32>, String) {
+        let mut command = hly(folder);
+        command.args(arguments).envs(variables.iter().copied());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = within("the end of a command", output).await.unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+impl Drop for TestProcess {
+    fn drop(&mut self) {
+        // Both fail when it has ended, which is what is wanted.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

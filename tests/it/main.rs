@@ -1,0 +1,23 @@
+//! The whole service as its users meet it: one scenario a file, over the wire, with vendors on the loopback interface.
+
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod bad_input;
+mod cancel_race;
+mod chat_stream;
+mod explain_find;
+mod failed_ticket;
+mod fcm_unregistered;
+mod first_send;
+mod idempotency;
+mod kill9;
+mod out_of_order;
+mod retry_backoff;
+mod second_process;
+mod smtp_content;
+mod tenancy_keys;
+mod twilio_callbacks;
+mod verbs;
+mod watch_resume;
