@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(files)?;
+    // Nothing of ours names these, but our errors carry them: by reflection a client can read them.
+    compiler.open_file("google/rpc/error_details.proto")?;
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         // Sorted maps: the same request always has the same bytes, which is what makes a repetition recognisable.

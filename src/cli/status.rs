@@ -19,7 +19,9 @@ impl From<Status> for Failure {
 /// The code, the reason, the message; then each detail on a line of its own.
 pub(super) fn lines(status: &Status) -> Vec<String> {
     let info = status.get_details_error_info();
-    let reason = info.as_ref().map(|info| format!(" {}", clean(&info.reason))).unwrap_or_default();
+    // Where the reason says no more than the code, once is enough.
+    let says_more = info.as_ref().filter(|info| info.reason != code_name(status.code()));
+    let reason = says_more.map(|info| format!(" {}", clean(&info.reason))).unwrap_or_default();
     let mut lines = vec![format!("{}{reason}: {}", code_name(status.code()), clean(status.message()))];
     let mut metadata: Vec<_> = info.map(|info| info.metadata.into_iter().collect()).unwrap_or_default();
     metadata.sort();

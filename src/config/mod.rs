@@ -158,7 +158,7 @@ pub struct Tenant {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dispatch {
-    /// Hand-offs under way at once, over all providers.
+    /// Hand-offs under way at once at any one provider.
     pub max_in_flight: usize,
     /// How long a claim holds.
     #[serde(deserialize_with = "duration_text")]

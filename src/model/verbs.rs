@@ -237,8 +237,10 @@ impl Change<'_> {
         let now = self.by.now;
         let state = &mut self.row.state;
         state.channel = Some(channel);
-        let due = at.or(state.scheduled_at).filter(|at| *at > now && self.row.queued.is_none());
-        state.scheduled_at = due.or(state.scheduled_at);
+        // A scheduled message that is sent without a time is sent now; a draft keeps the time that it names.
+        let named = if self.row.queued.is_some() { Some(now) } else { state.scheduled_at };
+        state.scheduled_at = at.or(named);
+        let due = state.scheduled_at.filter(|at| *at > now);
         self.row.queued = Some(queued(&self.row.state, due.unwrap_or(now), self.row.queued.as_ref()));
         if due.is_some() {
             self.learn(Fact::Accepted(now));
@@ -543,3 +545,7 @@ pub fn lane(priority: Priority) -> i16 {
         Priority::Bulk => 2,
     }
 }
+
+#[cfg(test)]
+#[path = "verbs_tests.rs"]
+mod tests;

@@ -1,0 +1,141 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    ids::{MessageId, Tenant},
+    message::{Draft, Message},
+};
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+
+fn later(seconds: i64) -> Timestamp {
+    Timestamp(NOW.0 + seconds * 1_000_000)
+}
+
+fn draft(scheduled_at: Option<Timestamp>) -> Row {
+    let draft = Draft {
+        channel: Some(Channel::Sms),
+        recipient: Some("+15005550010".to_owned()),
+        scheduled_at,
+        ..Draft::default()
+    };
+    Row { state: Message::new(draft, MessageId(1), Tenant::default(), NOW, "user_test").state, queued: None }
+}
+
+fn step(row: &mut Row, step: &Step) -> Result<Vec<NewEvent>, Refusal> {
+    apply(row, step, By { now: NOW, actor: "user_test" })
+}
+
+fn send(at: Option<Timestamp>) -> Step {
+    Step::Send { at, channel: Channel::Sms }
+}
+
+fn due(row: &Row) -> Timestamp {
+    row.queued.as_ref().unwrap().due_at
+}
+
+#[test]
+fn a_time_that_is_named_is_kept() {
+    let mut row = draft(Some(later(60)));
+    step(&mut row, &send(None)).unwrap();
+    assert_eq!((row.state.status(), due(&row)), (Status::Scheduled, later(60)), "the draft's own time");
+    step(&mut row, &send(Some(later(30)))).unwrap();
+    assert_eq!((row.state.status(), due(&row)), (Status::Scheduled, later(30)), "another time");
+    assert_eq!(row.state.scheduled_at, Some(later(30)));
+    step(&mut row, &send(None)).unwrap();
+    assert_eq!((row.state.status(), due(&row)), (Status::Queued, NOW), "now after all");
+    assert_eq!(row.state.scheduled_at, Some(NOW));
+}
+
+#[test]
+fn what_may_be_out_cannot_be_cancelled() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    let claim = Step::Claim { lease_until: later(60) };
+    step(&mut row, &claim).unwrap();
+    assert_eq!(step(&mut row, &Step::Cancel), Err(Refusal::TooLate(Status::Queued)));
+    let again = Verdict::Again { at: NOW, counts: true, ambiguous: true };
+    step(&mut row, &Step::Outcome(Outcome { epoch: 1, provider: Some("p".to_owned()), verdict: again }))
+        .unwrap();
+    assert_eq!(step(&mut row, &Step::Cancel), Err(Refusal::TooLate(Status::Queued)));
+}
+
+/// Anything that can happen to a message, in any order, at any time.
+fn any_step() -> impl Strategy<Value = Step> {
+    let at = (-50i64..50).prop_map(later);
+    let failure = |at| Failure { at, reason: Reason::Undelivered, code: None, detail: None };
+    let fact = (at.clone(), 0..4).prop_map(move |(at, kind)| match kind {
+        0 => Fact::HandedOff(at),
+        1 => Fact::Delivered(at),
+        2 => Fact::Read(at),
+        _ => Fact::Failed(failure(at)),
+    });
+    let verdict = (at.clone(), 0..5, any::<bool>()).prop_map(move |(at, kind, flag)| match kind {
+        0 => Verdict::Again { at, counts: flag, ambiguous: !flag },
+        1 => Verdict::Hold { until: at },
+        2 => Verdict::Fail(failure(at)),
+        3 => Verdict::Expire,
+        _ => {
+            Verdict::Accepted { provider_message_id: None, reporting: Reporting::Delivery, facts: Vec::new() }
+        }
+    });
+    prop_oneof![
+        prop::option::of(at.clone()).prop_map(send),
+        Just(Step::Cancel),
+        at.clone().prop_map(Step::Reschedule),
+        Just(Step::Retry),
+        Just(Step::Delete),
+        (fact, prop::option::of(1..3)).prop_map(|(fact, generation)| Step::Learn { fact, generation }),
+        at.prop_map(|lease_until| Step::Claim { lease_until }),
+        (1i64..4, verdict).prop_map(|(epoch, verdict)| Step::Outcome(Outcome {
+            epoch,
+            provider: Some("p".to_owned()),
+            verdict
+        })),
+        Just(Step::Release),
+        Just(Step::GiveUp),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn whatever_happens_the_row_makes_sense(steps in prop::collection::vec(any_step(), 0..25)) {
+        let mut row = draft(None);
+        let mut emitted: HashMap<(&str, i32), usize> = HashMap::new();
+        for one in steps {
+            let before = row.clone();
+            let result = step(&mut row, &one);
+            let Ok(events) = result else {
+                prop_assert_eq!(&row, &before, "a refusal changes nothing");
+                continue;
+            };
+            let status = row.state.status();
+            prop_assert_eq!(row.state != before.state, row.state.version > before.state.version);
+            for event in &events {
+                prop_assert_eq!(event.version, row.state.version);
+                *emitted.entry((event.kind, row.state.generation)).or_default() += 1;
+            }
+            match &row.queued {
+                // A lease may outlast what it was for: its result is still to come.
+                Some(queued) if queued.wait != Wait::Leased => prop_assert!(status.is_waiting(), "{one:?}: {status}"),
+                Some(_) => {}
+                None => prop_assert!(!status.is_waiting(), "{one:?}: {status} and nobody will send it"),
+            }
+            if status == Status::Cancelled && before.state.status() != Status::Cancelled {
+                let untouched = before.queued.as_ref().is_none_or(|queued| queued.wait == Wait::Ready && !queued.ambiguous);
+                prop_assert!(untouched, "cancelled while it may have been out");
+            }
+        }
+        for fact in [kind::MESSAGE_SENT, kind::MESSAGE_DELIVERED, kind::MESSAGE_READ, kind::MESSAGE_FAILED] {
+            for generation in 1..10 {
+                prop_assert!(emitted.get(&(fact, generation)).is_none_or(|count| *count == 1), "{fact} twice");
+            }
+        }
+    }
+}
