@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use super::{
     Inner,
     policy::{self, Case},
-    slots::{Seat, Slot},
+    slots::{Ambiguity, Seat, Slot},
 };
 use crate::{
     metrics::ByOutcome,
@@ -48,6 +48,12 @@ async fn work(inner: &Inner, claimed: &Claimed, slot: &Arc<Slot>) {
         record(inner, claimed, change(claimed, None, Verdict::Expire, started_at)).await;
         return;
     }
+    // Its last holder was lost together with the answer of the provider: what may not be repeated waits for a receipt.
+    if claimed.queued.ambiguous && ambiguity(slot, message) == Ambiguity::Hold {
+        let hold = Verdict::Hold { until: started_at.plus(inner.settings.hold) };
+        record(inner, claimed, change(claimed, None, hold, started_at)).await;
+        return;
+    }
     let dispatch = match address(inner, claimed, slot, started_at).await {
         Ok(dispatch) => dispatch,
         Err(Unaddressed::Nowhere(failure)) => {
@@ -79,6 +85,12 @@ async fn work(inner: &Inner, claimed: &Claimed, slot: &Arc<Slot>) {
         change.retire = Some((dispatch.recipient.address, reason));
     }
     record(inner, claimed, change).await;
+}
+
+/// What to do with a message that this provider may or may not have.
+fn ambiguity(slot: &Slot, message: &Message) -> Ambiguity {
+    let channel = message.state.channel.unwrap_or(Channel::Email);
+    policy::ambiguity(slot.ambiguity, slot.provider.profile().idempotent, channel)
 }
 
 /// How long to leave a message whose recipient could not be looked up.
@@ -129,7 +141,7 @@ fn settle(
                     now,
                     backoff: inner.settings.backoff,
                     seed: state.id.0.unsigned_abs(),
-                    ambiguity: policy::ambiguity(slot.ambiguity, profile.idempotent, channel),
+                    ambiguity: ambiguity(slot, &claimed.message),
                     hold: inner.settings.hold,
                     rest,
                     another: inner.slots.any_well(channel, now),

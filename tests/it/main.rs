@@ -9,6 +9,7 @@ mod harness;
 mod bad_input;
 mod cancel_race;
 mod chat_stream;
+mod crash_ambiguous;
 mod explain_find;
 mod failed_ticket;
 mod fcm_unregistered;

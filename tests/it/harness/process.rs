@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
 };
@@ -11,6 +12,8 @@ use super::{Clients, app::variables, within};
 /// A running `hly serve`. Killed when dropped.
 pub(crate) struct TestProcess {
     child: Child,
+    /// Where the edge listens.
+    pub(crate) edge: SocketAddr,
     /// Calls.
     pub(crate) api: Clients,
 }
@@ -30,23 +33,24 @@ impl TestProcess {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let mut child = hly(folder).arg("serve").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let url = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            while out.read_line(&mut line).unwrap_or(0) > 0 {
-                if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
-                    let url = url.trim_end_matches(',').to_owned();
-                    // Read on: nobody else does, and a full pipe would stop it.
-                    std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-                    return Some(url);
-                }
+        let urls = tokio::task::spawn_blocking(move || {
+            let (mut urls, mut line) = (Vec::new(), String::new());
+            while urls.len() < 2 && out.read_line(&mut line).unwrap_or(0) > 0 {
+                urls.extend(
+                    line.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned),
+                );
                 line.clear();
             }
-            None
+            // Read on: nobody else does, and a full pipe would stop it.
+            std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+            urls
         });
-        let Some(url) = within("the address of the process", url).await.unwrap() else {
+        let urls = within("the addresses of the process", urls).await.unwrap();
+        let [api, edge] = urls.as_slice() else {
             panic!("it did not start: {}", std::fs::read_to_string(folder.join("log")).unwrap());
         };
-        Self { child, api: Clients::connect(&url).await }
+        let edge = edge.trim_start_matches("http://").parse().unwrap();
+        Self { child, edge, api: Clients::connect(api.trim_end_matches(',')).await }
     }
 
     /// SIGKILL: nothing of it runs any more when this returns.
