@@ -1,6 +1,8 @@
 //! The whole service as its users meet it: one scenario a file, over the wire, with vendors on the loopback interface.
 
 #![allow(clippy::unwrap_used)]
+// These tests stand outside the service and look at the clock of the world.
+#![allow(clippy::disallowed_methods)]
 
 mod harness;
 
