@@ -8,5 +8,6 @@ pub(super) mod insert;
 pub(super) mod queue;
 pub(super) mod read;
 pub(super) mod receipts;
+pub(super) mod rewrite;
 pub(super) mod rows;
 pub(super) mod writer;

@@ -17,23 +17,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::dialect,
     bulk::Conn,
-    change::{self, After, Rows},
+    change::{self, After},
     entities,
     insert::{self, Place},
-    queue, receipts,
+    queue, receipts, rewrite,
 };
 use crate::{
-    model::{
-        Timestamp,
-        event::{NewEvent, kind},
-        ids::MessageId,
-        message::Message,
-        status::Status,
-        verbs::{self, Refusal, Wait},
-    },
+    model::{Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
     store::{
-        Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite,
-        Effects, NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
+        Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite, Effects,
+        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
     },
 };
 
@@ -306,7 +299,7 @@ async fn other(
     let unit = Answer::Count(0);
     Ok(match work {
         Work::Accept(_) | Work::Change(_) => Ok(unit),
-        Work::Rewrite(work) => rewrite(conn, work, after).await?.map(Answer::Changed),
+        Work::Rewrite(work) => rewrite::rewrite(conn, work, after).await?.map(Answer::Changed),
         Work::Claim(work) => Ok(Answer::Claimed(queue::claim(conn, work, after).await?)),
         Work::Renew(leases, until) => queue::renew(conn, leases, *until).await.map(|()| unit),
         Work::Sweep(now, all) => Ok(Answer::Swept(queue::sweep(conn, *now, *all, after).await?)),
@@ -327,83 +320,4 @@ async fn other(
         Work::Key(key) => entities::key(conn, key).await.map(|()| unit),
         Work::Purge(before) => Ok(Answer::Count(entities::purge(conn, before.0).await?)),
     })
-}
-
-/// Replaces a draft or scheduled message by what its caller made of it.
-async fn rewrite(
-    conn: &mut Conn,
-    work: &Rewrite,
-    after: &mut After,
-) -> Result<Result<Changed, StoreError>, StoreError> {
-    if let Some(key) = &work.request {
-        match insert::requests(conn, &[key]).await?.pop() {
-            Some(Ok(Ack::Replayed(result))) => return Ok(Ok(Changed::Replayed(result))),
-            Some(Err(error)) => return Ok(Err(error)),
-            Some(Ok(Ack::Done)) | None => {}
-        }
-    }
-    let done = edit(conn, work, after).await?;
-    if let (Err(_), Some(key)) = (&done, &work.request) {
-        insert::forget_request(conn, key).await?;
-    }
-    Ok(done)
-}
-
-async fn edit(
-    conn: &mut Conn,
-    work: &Rewrite,
-    after: &mut After,
-) -> Result<Result<Changed, StoreError>, StoreError> {
-    let mut rows = Rows::default();
-    rows.load(conn, &[work.id]).await?;
-    let Some(row) = rows.get(work.id).filter(|row| row.state.tenant == work.tenant).cloned() else {
-        return Ok(Err(StoreError::NotFound));
-    };
-    let status = row.state.status();
-    if row.state.deleted_at.is_some() {
-        return Ok(Err(StoreError::Refused(Refusal::Deleted, Box::new(row))));
-    }
-    if !matches!(status, Status::Draft | Status::Scheduled) {
-        return Ok(Err(StoreError::Refused(Refusal::Status(status), Box::new(row))));
-    }
-    if row.state.version != work.version {
-        return Ok(Err(StoreError::Clash(Clash::Version(row.state.version))));
-    }
-    let Some(old) = queue::messages(conn, &[work.id.0]).await?.pop() else {
-        return Ok(Err(StoreError::NotFound));
-    };
-    let mut message = Message::new(
-        work.draft.clone(),
-        work.id,
-        work.tenant.clone(),
-        old.content.created_at,
-        &old.content.created_by,
-    );
-    message.state.version = row.state.version + 1;
-    message.state.updated_at = work.now;
-    message.state.facts = row.state.facts.clone();
-    sqlx::query("DELETE FROM message WHERE id = $1")
-        .bind(work.id.0)
-        .execute(&mut *conn)
-        .await
-        .map_err(dialect::error)?;
-    insert::replace_parts(conn, &Message { content: Default::default(), ..message.clone() }).await?;
-    let mut queued = row.queued.clone();
-    if let (Some(queued), Some(channel)) = (&mut queued, message.state.channel) {
-        queued.due_at = message.state.scheduled_at.unwrap_or(queued.due_at);
-        queued.expires_at = message.state.expires_at.unwrap_or(queued.due_at.plus(verbs::MAX_LIFETIME));
-        insert::places(conn, &[change::place(&message.state, channel, queued)]).await?;
-        after.wake(channel);
-    }
-    let event = NewEvent {
-        kind: kind::MESSAGE_UPDATED,
-        at: work.now,
-        ..verbs::created(&message.state, work.now, &work.actor)
-    };
-    let state = message.state.clone();
-    let new = NewMessage { message: Arc::new(message), queued: None, events: Vec::new() };
-    insert::messages(conn, &[&new]).await?;
-    insert::events(conn, &[event]).await?;
-    after.log = true;
-    Ok(Ok(Changed::Done(Box::new(verbs::Row { state, queued }))))
 }
