@@ -46,7 +46,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "every change of a message's state and its tests, together so that they can be compared",
     ),
     ("src/store/sql/read.rs", "every reading query of the store: one list, no logic"),
-    ("src/store/sql/writer.rs", "the one writer, from the door to the answer, in the order of its steps"),
     ("src/store/types.rs", "the store's contract: documentation more than code"),
 ];
 /// Lines of a function, and the share of longer ones that is put up with, in per mille.
