@@ -233,7 +233,6 @@ mod cases {
         assert_eq!(attempts.iter().map(|attempt| attempt.orphan).collect::<Vec<_>>(), [true, false]);
         // It was sent all the same, and its receipt counts.
         bench.store.put_receipts(vec![bench.delivered("SM1")]).await.unwrap();
-        assert_eq!(bench.store.apply_receipts(NOW, 10).await.unwrap().applied, 1);
         assert_eq!(bench.status(id).await, Status::Delivered);
     }
 
@@ -241,8 +240,11 @@ mod cases {
         let id = bench.accept(sms()).await;
         let claimed = bench.claim(1, NOW).await.remove(0);
         bench.store.put_receipts(vec![bench.delivered("SM1"), bench.delivered("SM1")]).await.unwrap();
-        assert_eq!(bench.store.apply_receipts(NOW, 10).await.unwrap().parked, 2);
-        assert_eq!(bench.store.apply_receipts(NOW, 10).await.unwrap().total(), 0);
+        assert_eq!(
+            bench.store.apply_receipts(NOW, 10).await.unwrap().total(),
+            0,
+            "parked, not to be applied"
+        );
         let waiting = bench.store.receipts_waiting();
         bench.store.change(bench.outcome(&claimed, taken(), Some("SM1"))).await.unwrap();
         assert!(waiting.has_changed().unwrap());

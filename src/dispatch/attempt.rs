@@ -21,7 +21,7 @@ use crate::{
         status::{Fact, Failure, Reason},
         verbs::{Outcome, Step, Verdict},
     },
-    store::{Change, Claimed, NewAttempt, StoreError},
+    store::{Attempt, Change, Claimed, NewAttempt, StoreError},
 };
 
 /// Hands a claimed message off and writes what came of it.
@@ -29,8 +29,34 @@ pub(super) async fn run(inner: Arc<Inner>, claimed: Claimed, seat: Seat) {
     let id = claimed.message.state.id;
     let span = tracing::debug_span!("handoff", message = %id, provider = %seat.slot.name, epoch = claimed.queued.epoch);
     inner.held().insert(id, (claimed.queued.epoch, inner.now()));
-    work(&inner, &claimed, &seat.slot).instrument(span).await;
+    match pinned(&inner, &claimed, seat).await {
+        Some(seat) => work(&inner, &claimed, &seat.slot).instrument(span).await,
+        None => {
+            let now = inner.now();
+            let again = Verdict::Again { at: now.plus(LATER), counts: false, ambiguous: true };
+            record(&inner, &claimed, change(&claimed, None, again, now)).await;
+        }
+    }
     inner.held().remove(&id);
+}
+
+/// A message that a provider may have goes to no other one: there its idempotency key means nothing. `None` when that provider has
+/// no place now.
+async fn pinned(inner: &Inner, claimed: &Claimed, seat: Seat) -> Option<Seat> {
+    if !claimed.queued.ambiguous {
+        return Some(seat);
+    }
+    let state = &claimed.message.state;
+    let attempts = inner.store.attempts(state.id).await.unwrap_or_default();
+    let unsure = |attempt: &&Attempt| {
+        attempt.generation == state.generation && attempt.outcome == Fault::Ambiguous.as_str()
+    };
+    match attempts.iter().rev().find(unsure) {
+        Some(last) if last.provider != *seat.slot.name && inner.slots.get(&last.provider).is_some() => {
+            inner.slots.seat_at(&last.provider, inner.now())
+        }
+        _ => Some(seat),
+    }
 }
 
 /// A message of a channel that nobody serves.

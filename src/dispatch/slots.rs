@@ -206,6 +206,13 @@ impl Slots {
         })
     }
 
+    /// A place at this provider, if it is well and has one.
+    pub(super) fn seat_at(&self, name: &str, now: Timestamp) -> Option<Seat> {
+        let slot = self.get(name).filter(|slot| slot.paused_until(now).is_none())?;
+        let permit = slot.places.clone().try_acquire_owned().ok()?;
+        Some(Seat { slot: slot.clone(), permit: Some(permit), freed: self.freed.clone() })
+    }
+
     /// When the first of the resting providers of a channel may be tried again.
     pub(super) fn next_rested(&self, channel: Channel, now: Timestamp) -> Option<Timestamp> {
         self.serving(channel).filter_map(|slot| slot.paused_until(now)).min()

@@ -1,4 +1,4 @@
-//! What providers report: stored first, answered then, applied by a loop.
+//! What providers report: stored and applied in one transaction, answered then. A loop applies what could not be applied at once.
 
 pub mod webhook;
 

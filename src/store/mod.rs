@@ -48,10 +48,10 @@ pub trait Writes: Send + Sync {
     /// Gives back leases that ran out (every lease with `all`, for a start after a crash), ends waits that are over.
     async fn sweep(&self, now: Timestamp, all: bool) -> Result<Swept, StoreError>;
 
-    /// Stores receipts to be applied.
+    /// Stores receipts, applied in the same transaction where their message is known. What is left waits for [`Writes::apply_receipts`].
     async fn put_receipts(&self, receipts: Vec<NewReceipt>) -> Result<(), StoreError>;
 
-    /// Applies up to `limit` stored receipts, in the order of arrival.
+    /// Applies up to `limit` receipts that were left: inbound messages, and those whose message became known since, in the order of arrival.
     async fn apply_receipts(&self, now: Timestamp, limit: i64) -> Result<Applied, StoreError>;
 
     /// Writes what a consumer of the log made of some events, and how far it came.

@@ -155,3 +155,31 @@ async fn refused_credentials_pause_the_provider_and_keep_the_message() {
     assert_eq!(app.api.reach(&id, Status::Sent).await.attempts, 1);
     assert_eq!(broken.seen().len(), 1);
 }
+
+/// What one provider may have is not given to another: only what it surely refused moves on.
+#[tokio::test]
+async fn a_message_that_a_provider_may_have_stays_with_it() {
+    let unsure = refusing(usize::MAX, 500).await;
+    let other = Gateway::start(taken).await;
+    let toml = format!(
+        "{FAST}{}{}",
+        http("first", unsure.url(), "priority = 1\n"),
+        http("second", other.url(), "priority = 2\n")
+    );
+    let app = TestApp::start(&toml).await;
+    // Enough to make the first provider rest, so that the second one is who has places.
+    for number in 0..6 {
+        app.api.send(to(Channel::Email, &format!("ann{number}@example.test"))).await;
+    }
+    unsure.wait_for(5).await;
+    let later = pb::Message {
+        scheduled_at: crate::harness::at(Duration::from_secs(1)),
+        ..to(Channel::Email, "bob@example.test")
+    };
+    let id = app.api.send(later).await.id;
+    app.api.reach(&id, Status::Sent).await;
+    let ids = |gateway: &Gateway| gateway.seen().iter().map(|one| one.text("/id")).collect::<Vec<_>>();
+    let (unsure, other) = (ids(&unsure), ids(&other));
+    assert!(other.contains(&id), "{other:?}");
+    assert!(other.iter().all(|id| !unsure.contains(id)), "{unsure:?} went on as {other:?}");
+}

@@ -40,16 +40,49 @@ static BY_PROVIDER_ID: Bulk = Bulk::among(
     ")",
 );
 
-/// Stores receipts.
-pub(in super::super) async fn put(conn: &mut Conn, receipts: &[NewReceipt]) -> Result<(), StoreError> {
-    PUT.run(conn, receipts, |query, receipt| {
+/// Stores receipts and applies them in the same transaction; inbound messages wait for the loop, and so does what is stored before
+/// its message is known.
+pub(in super::super) async fn take(
+    conn: &mut Conn,
+    new: &[NewReceipt],
+    after: &mut After,
+) -> Result<(), StoreError> {
+    let stored: Vec<Stored> = new.iter().map(Stored::of).collect();
+    let (mut rows, targets) = targets(conn, &stored).await?;
+    let mut settled = Vec::with_capacity(new.len());
+    for ((receipt, target), new) in stored.iter().zip(targets).zip(new) {
+        let state = if receipt.kind == "INBOUND" {
+            after.receipts = true;
+            TO_APPLY
+        } else {
+            learn(&mut rows, receipt, target, new.received_at).number()
+        };
+        settled.push((new, state, target.map(|(id, _)| id.0)));
+    }
+    put(conn, &settled).await?;
+    rows.save(conn, after).await
+}
+
+/// Stores receipts for the loop, unapplied.
+pub(in super::super) async fn keep(
+    conn: &mut Conn,
+    new: &[NewReceipt],
+    after: &mut After,
+) -> Result<(), StoreError> {
+    after.receipts = true;
+    let unsettled: Vec<_> = new.iter().map(|new| (new, TO_APPLY, new.message.map(|id| id.0))).collect();
+    put(conn, &unsettled).await
+}
+
+async fn put(conn: &mut Conn, receipts: &[(&NewReceipt, i16, Option<i64>)]) -> Result<(), StoreError> {
+    PUT.run(conn, receipts, |query, (receipt, state, message)| {
         query
             .bind(receipt.id)
             .bind(receipt.provider.clone())
             .bind(receipt.received_at.0)
-            .bind(0i16)
+            .bind(*state)
             .bind(receipt.kind)
-            .bind(receipt.message.map(|id| id.0))
+            .bind(*message)
             .bind(receipt.provider_message_id.clone())
             .bind(receipt.at.0)
             .bind(receipt.code.clone())
@@ -59,6 +92,9 @@ pub(in super::super) async fn put(conn: &mut Conn, receipts: &[NewReceipt]) -> R
     .await
     .map(drop)
 }
+
+/// The number in `receipt.state` of one that is to be applied.
+const TO_APPLY: i16 = 0;
 
 struct Stored {
     id: i64,
@@ -72,10 +108,58 @@ struct Stored {
     data: Option<String>,
 }
 
+impl Stored {
+    fn of(new: &NewReceipt) -> Self {
+        Self {
+            id: new.id,
+            provider: new.provider.to_string(),
+            kind: new.kind.to_owned(),
+            message: new.message,
+            provider_message_id: new.provider_message_id.clone(),
+            at: new.at,
+            code: new.code.clone(),
+            detail: new.detail.clone(),
+            data: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 enum Settled {
     Applied,
     Parked,
     Ignored,
+}
+
+impl Settled {
+    /// The number in `receipt.state`.
+    const fn number(self) -> i16 {
+        match self {
+            Self::Applied => 1,
+            Self::Parked => 2,
+            Self::Ignored => 3,
+        }
+    }
+}
+
+/// A message, and the generation of the try that the receipt is about when that is known.
+type Target = Option<(MessageId, Option<i32>)>;
+
+/// The messages that receipts are about, with their rows loaded.
+async fn targets(conn: &mut Conn, receipts: &[Stored]) -> Result<(Rows, Vec<Target>), StoreError> {
+    let known = match_by_provider(conn, receipts).await?;
+    let target = |receipt: &Stored| match (receipt.message, &receipt.provider_message_id) {
+        (Some(id), _) => Some((id, None)),
+        (None, Some(id)) => known
+            .get(&(receipt.provider.clone(), id.clone()))
+            .map(|(id, generation)| (*id, Some(*generation))),
+        (None, None) => None,
+    };
+    let targets: Vec<Target> = receipts.iter().map(target).collect();
+    let ids: Vec<MessageId> = targets.iter().flatten().map(|(id, _)| *id).collect();
+    let mut rows = Rows::default();
+    rows.load(conn, &ids).await?;
+    Ok((rows, targets))
 }
 
 /// Applies stored receipts.
@@ -86,21 +170,7 @@ pub(in super::super) async fn apply(
     after: &mut After,
 ) -> Result<Applied, StoreError> {
     let waiting = waiting(conn, limit).await?;
-    let known = match_by_provider(conn, &waiting).await?;
-    let mut rows = Rows::default();
-    let targets: Vec<Option<(MessageId, Option<i32>)>> = waiting
-        .iter()
-        .map(|receipt| match receipt.message {
-            Some(id) => Some((id, None)),
-            None => receipt
-                .provider_message_id
-                .as_ref()
-                .and_then(|id| known.get(&(receipt.provider.clone(), id.clone())).copied())
-                .map(|(id, generation)| (id, Some(generation))),
-        })
-        .collect();
-    let ids: Vec<MessageId> = targets.iter().flatten().map(|(id, _)| *id).collect();
-    rows.load(conn, &ids).await?;
+    let (mut rows, targets) = targets(conn, &waiting).await?;
     let (mut done, mut settled) = (Applied::default(), Vec::with_capacity(waiting.len()));
     for (receipt, target) in waiting.iter().zip(targets) {
         let outcome = if receipt.kind == "INBOUND" {
@@ -108,21 +178,12 @@ pub(in super::super) async fn apply(
         } else {
             learn(&mut rows, receipt, target, now)
         };
-        let state: i16 = match outcome {
-            Settled::Applied => {
-                done.applied += 1;
-                1
-            }
-            Settled::Parked => {
-                done.parked += 1;
-                2
-            }
-            Settled::Ignored => {
-                done.ignored += 1;
-                3
-            }
-        };
-        settled.push((receipt.id, state, target.map(|(id, _)| id.0)));
+        match outcome {
+            Settled::Applied => done.applied += 1,
+            Settled::Parked => done.parked += 1,
+            Settled::Ignored => done.ignored += 1,
+        }
+        settled.push((receipt.id, outcome.number(), target.map(|(id, _)| id.0)));
     }
     SETTLE
         .run(conn, &settled, |query, (id, state, message)| query.bind(*id).bind(*state).bind(*message))
@@ -201,12 +262,7 @@ fn fact(receipt: &Stored) -> Option<Fact> {
     }
 }
 
-fn learn(
-    rows: &mut Rows,
-    receipt: &Stored,
-    target: Option<(MessageId, Option<i32>)>,
-    now: Timestamp,
-) -> Settled {
+fn learn(rows: &mut Rows, receipt: &Stored, target: Target, now: Timestamp) -> Settled {
     let Some(fact) = fact(receipt) else { return Settled::Ignored };
     let Some((id, generation)) = target else {
         return if receipt.provider_message_id.is_some() { Settled::Parked } else { Settled::Ignored };

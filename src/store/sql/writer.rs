@@ -303,11 +303,14 @@ async fn other(
         Work::Claim(work) => Ok(Answer::Claimed(queue::claim(conn, work, after).await?)),
         Work::Renew(leases, until) => queue::renew(conn, leases, *until).await.map(|()| unit),
         Work::Sweep(now, all) => Ok(Answer::Swept(queue::sweep(conn, *now, *all, after).await?)),
-        Work::PutReceipts(new) => {
-            receipts::put(conn, new).await?;
-            after.receipts = true;
-            Ok(unit)
-        }
+        Work::PutReceipts(new) => match receipts::take(conn, new, after).await {
+            // Whatever is wrong with a stored row, what the vendor said is kept.
+            Err(StoreError::Corrupt(problem)) => {
+                tracing::error!(problem, "receipts cannot be applied yet");
+                receipts::keep(conn, new, after).await.map(|()| unit)
+            }
+            taken => taken.map(|()| unit),
+        },
         Work::ApplyReceipts(now, limit) => {
             Ok(Answer::Applied(receipts::apply(conn, *now, *limit, after).await?))
         }
