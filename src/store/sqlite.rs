@@ -38,6 +38,9 @@ mod dialect {
         "?".to_owned()
     }
 
+    /// Several statements may travel in one text, each with its own parameters.
+    pub(super) const TOGETHER: bool = true;
+
     /// What the database's own trouble means.
     pub(super) fn error(error: sqlx::Error) -> StoreError {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
@@ -98,7 +101,7 @@ impl Sqlite {
                 Synchronous::Normal => SqliteSynchronous::Normal,
             })
             .busy_timeout(Duration::from_secs(5))
-            .statement_cache_capacity(256)
+            .statement_cache_capacity(512)
             .pragma("cache_size", "-16384")
             .pragma("wal_autocheckpoint", "4000")
             .pragma("temp_store", "memory")

@@ -3,6 +3,8 @@
 
 use std::sync::OnceLock;
 
+use sqlx::Arguments as _;
+
 use super::super::{Db, dialect};
 use crate::store::StoreError;
 
@@ -116,20 +118,90 @@ impl Bulk {
         })
     }
 
-    /// Executes the statement over all rows; `bind` binds one row.
+    /// Executes the statement over all rows at once; `bind` binds one row.
     pub(in super::super) async fn run<T>(
         &'static self,
         conn: &mut Conn,
         rows: &[T],
-        bind: impl for<'q> Fn(Query<'q>, &T) -> Query<'q>,
-    ) -> Result<u64, StoreError> {
-        let mut count = 0;
-        for (chunk, mut query) in self.chunks(rows) {
-            for row in chunk {
-                query = bind(query, row);
-            }
-            count += query.execute(&mut *conn).await.map_err(dialect::error)?.rows_affected();
+        bind: impl Fn(Args, &T) -> Args,
+    ) -> Result<(), StoreError> {
+        let mut script = Script::default();
+        script.add(conn, self, rows, bind).await?;
+        script.flush(conn).await
+    }
+}
+
+/// Parameters, in order.
+#[derive(Default)]
+pub(in super::super) struct Args {
+    list: <Db as sqlx::Database>::Arguments,
+    trouble: Option<String>,
+}
+
+impl Args {
+    /// One more.
+    pub(in super::super) fn bind<T>(mut self, value: T) -> Self
+    where
+        T: for<'q> sqlx::Encode<'q, Db> + sqlx::Type<Db>,
+    {
+        if let Err(error) = self.list.add(value) {
+            self.trouble = Some(error.to_string());
         }
-        Ok(count)
+        self
+    }
+
+    fn list(self) -> Result<<Db as sqlx::Database>::Arguments, StoreError> {
+        self.trouble.map_or(Ok(self.list), |trouble| Err(StoreError::Unavailable(trouble)))
+    }
+}
+
+/// Rows of a statement that still travels with others.
+const SMALL: usize = 8;
+/// Statements that travel together at most: more make more texts than the statement cache holds.
+const TOGETHER: usize = 6;
+
+/// Statements whose answers nobody needs, sent together: where they are small, the way to the database costs more than they do.
+#[derive(Default)]
+pub(in super::super) struct Script {
+    texts: Vec<&'static str>,
+    args: Args,
+}
+
+impl Script {
+    /// A statement over these rows. It is executed before or with the next [`Script::flush`], after what was added earlier.
+    pub(in super::super) async fn add<T>(
+        &mut self,
+        conn: &mut Conn,
+        bulk: &'static Bulk,
+        rows: &[T],
+        bind: impl Fn(Args, &T) -> Args,
+    ) -> Result<(), StoreError> {
+        let mut rest = rows;
+        while let Some(index) = SIZES.iter().position(|size| *size <= rest.len()) {
+            let (chunk, others) = rest.split_at(SIZES[index]);
+            rest = others;
+            let alone = chunk.len() > SMALL || !dialect::TOGETHER;
+            if alone || self.texts.len() >= TOGETHER {
+                self.flush(conn).await?;
+            }
+            self.texts.push(bulk.text(index));
+            self.args = chunk.iter().fold(std::mem::take(&mut self.args), &bind);
+            if alone {
+                self.flush(conn).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes what is left.
+    pub(in super::super) async fn flush(&mut self, conn: &mut Conn) -> Result<(), StoreError> {
+        let args = std::mem::take(&mut self.args).list()?;
+        let texts = std::mem::take(&mut self.texts);
+        let query = match texts[..] {
+            [] => return Ok(()),
+            [text] => sqlx::query_with::<Db, _>(text, args),
+            _ => sqlx::query_with::<Db, _>(sqlx::AssertSqlSafe(texts.join(";\n")), args),
+        };
+        query.execute(conn).await.map(drop).map_err(dialect::error)
     }
 }

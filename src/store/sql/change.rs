@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     super::dialect,
-    bulk::{Bulk, Conn},
+    bulk::{Bulk, Conn, Script},
     insert::{self, Place, Tried},
     rows::{full_row, place_columns, reporting_number, state_columns},
 };
@@ -67,6 +67,8 @@ pub(in super::super) struct After {
     pub(in super::super) log: bool,
     /// There are receipts to apply.
     pub(in super::super) receipts: bool,
+    /// Receipts may be parked: look for those of a message whose provider id becomes known.
+    pub(in super::super) parked: bool,
     /// By how much more waits in the queue.
     pub(in super::super) depth: i64,
     /// Contacts that changed.
@@ -174,10 +176,11 @@ impl Rows {
             .filter(|(before, now)| before.state != now.state)
             .map(|(before, now)| (&now.state, erases(before, now)))
             .collect();
-        save_states(conn, &states).await?;
+        let mut script = Script::default();
+        save_states(conn, &mut script, &states).await?;
         let erased: Vec<i64> =
             states.iter().filter(|(_, erase)| *erase).map(|(state, _)| state.id.0).collect();
-        ERASE_PARTS.run(conn, &erased, |query, id| query.bind(*id)).await?;
+        script.add(conn, &ERASE_PARTS, &erased, |args, id| args.bind(*id)).await?;
         let (mut places, mut gone) = (Vec::new(), Vec::new());
         for (before, now) in changed.iter().filter(|(before, now)| before.queued != now.queued) {
             after.depth += i64::from(now.queued.is_some()) - i64::from(before.queued.is_some());
@@ -192,8 +195,8 @@ impl Rows {
                 _ => {}
             }
         }
-        insert::places(conn, &places).await?;
-        LEAVE.run(conn, &gone, |query, id| query.bind(*id)).await?;
+        insert::places(conn, &mut script, &places).await?;
+        script.add(conn, &LEAVE, &gone, |args, id| args.bind(*id)).await?;
         for (id, recipient) in &self.recipients {
             sqlx::query("UPDATE message SET recipient = $1 WHERE id = $2")
                 .bind(recipient.clone())
@@ -203,8 +206,9 @@ impl Rows {
                 .map_err(dialect::error)?;
         }
         after.log |= !self.events.is_empty();
-        insert::events(conn, &self.events).await?;
-        insert::attempts(conn, &self.tries).await
+        insert::events(conn, &mut script, &self.events).await?;
+        insert::attempts(conn, &mut script, &self.tries).await?;
+        script.flush(conn).await
     }
 }
 
@@ -224,40 +228,44 @@ pub(in super::super) fn place(state: &State, channel: Channel, queued: &Queued) 
     }
 }
 
-async fn save_states(conn: &mut Conn, states: &[(&State, bool)]) -> Result<(), StoreError> {
+async fn save_states(
+    conn: &mut Conn,
+    script: &mut Script,
+    states: &[(&State, bool)],
+) -> Result<(), StoreError> {
     let time = |at: Option<Timestamp>| at.map(|at| at.0);
-    SAVE.run(conn, states, |query, (state, erase)| {
-        let facts = &state.facts;
-        let failed = facts.failed.as_ref();
-        query
-            .bind(state.id.0)
-            .bind(state.version)
-            .bind(state.updated_at.0)
-            .bind(state.channel.map(Channel::as_str))
-            .bind(time(state.scheduled_at))
-            .bind(time(state.expires_at))
-            .bind(state.status().as_str())
-            .bind(state.generation)
-            .bind(time(facts.accepted))
-            .bind(time(facts.queued))
-            .bind(time(facts.handed_off))
-            .bind(time(facts.delivered))
-            .bind(time(facts.read))
-            .bind(failed.map(|failure| failure.at.0))
-            .bind(failed.map(|failure| Reason::as_str(failure.reason)))
-            .bind(failed.and_then(|failure| failure.code.clone()))
-            .bind(failed.and_then(|failure| failure.detail.clone()))
-            .bind(time(facts.cancelled))
-            .bind(time(facts.expired))
-            .bind(state.provider.clone())
-            .bind(state.provider_message_id.clone())
-            .bind(state.attempts)
-            .bind(state.reporting.map(reporting_number))
-            .bind(time(state.deleted_at))
-            .bind(i16::from(*erase))
-    })
-    .await
-    .map(drop)
+    script
+        .add(conn, &SAVE, states, |query, (state, erase)| {
+            let facts = &state.facts;
+            let failed = facts.failed.as_ref();
+            query
+                .bind(state.id.0)
+                .bind(state.version)
+                .bind(state.updated_at.0)
+                .bind(state.channel.map(Channel::as_str))
+                .bind(time(state.scheduled_at))
+                .bind(time(state.expires_at))
+                .bind(state.status().as_str())
+                .bind(state.generation)
+                .bind(time(facts.accepted))
+                .bind(time(facts.queued))
+                .bind(time(facts.handed_off))
+                .bind(time(facts.delivered))
+                .bind(time(facts.read))
+                .bind(failed.map(|failure| failure.at.0))
+                .bind(failed.map(|failure| Reason::as_str(failure.reason)))
+                .bind(failed.and_then(|failure| failure.code.clone()))
+                .bind(failed.and_then(|failure| failure.detail.clone()))
+                .bind(time(facts.cancelled))
+                .bind(time(facts.expired))
+                .bind(state.provider.clone())
+                .bind(state.provider_message_id.clone())
+                .bind(state.attempts)
+                .bind(state.reporting.map(reporting_number))
+                .bind(time(state.deleted_at))
+                .bind(i16::from(*erase))
+        })
+        .await
 }
 
 /// Applies many changes in one transaction. The outer error undoes it all, the inner ones are answers.
@@ -310,13 +318,14 @@ async fn unpark(conn: &mut Conn, changes: &[&Change], after: &mut After) -> Resu
         .filter_map(|change| change.attempt.as_ref())
         .filter_map(|attempt| Some((attempt.provider.as_str(), attempt.provider_message_id.as_deref()?)))
         .collect();
-    if ids.is_empty() {
+    if ids.is_empty() || !after.parked {
         return Ok(());
     }
     let parked: Option<i64> = sqlx::query_scalar("SELECT id FROM receipt WHERE state = 2 LIMIT 1")
         .fetch_optional(&mut *conn)
         .await
         .map_err(dialect::error)?;
+    after.parked = parked.is_some();
     if parked.is_none() {
         return Ok(());
     }

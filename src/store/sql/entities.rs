@@ -2,7 +2,7 @@
 
 use super::{
     super::dialect,
-    bulk::{Bulk, Conn, Query},
+    bulk::{Bulk, Conn, Query, Script},
     change::After,
     insert,
     rows::json_text,
@@ -71,7 +71,9 @@ pub(in super::super) async fn contact(
         }
         return clash(conn, contact).await;
     }
-    insert::events(conn, std::slice::from_ref(&write.event)).await?;
+    let mut script = Script::default();
+    insert::events(conn, &mut script, std::slice::from_ref(&write.event)).await?;
+    script.flush(conn).await?;
     after.log = true;
     after.contacts = true;
     Ok(Ok(Ack::Done))
@@ -148,15 +150,17 @@ pub(in super::super) async fn device(conn: &mut Conn, write: &DeviceWrite, after
         .execute(&mut *conn)
         .await
         .map_err(dialect::error)?;
-    insert::events(conn, std::slice::from_ref(&write.event)).await?;
+    let mut script = Script::default();
+    insert::events(conn, &mut script, std::slice::from_ref(&write.event)).await?;
+    script.flush(conn).await?;
     after.log = true;
     after.contacts = true;
     Ok(Ok(Ack::Done))
 }
 
-async fn activities(conn: &mut Conn, activities: &[Activity]) -> Result<(), StoreError> {
-    ACTIVITIES
-        .run(conn, activities, |query, activity| {
+async fn activities(conn: &mut Conn, script: &mut Script, activities: &[Activity]) -> Result<(), StoreError> {
+    script
+        .add(conn, &ACTIVITIES, activities, |query, activity| {
             query
                 .bind(activity.id.0)
                 .bind(activity.tenant.shared())
@@ -174,12 +178,12 @@ async fn activities(conn: &mut Conn, activities: &[Activity]) -> Result<(), Stor
         })
         .await?;
     let events: Vec<NewEvent> = activities.iter().map(activity_created).collect();
-    insert::events(conn, &events).await
+    insert::events(conn, script, &events).await
 }
 
-async fn tickets(conn: &mut Conn, tickets: &[Ticket]) -> Result<(), StoreError> {
-    TICKETS
-        .run(conn, tickets, |query, ticket| {
+async fn tickets(conn: &mut Conn, script: &mut Script, tickets: &[Ticket]) -> Result<(), StoreError> {
+    script
+        .add(conn, &TICKETS, tickets, |query, ticket| {
             query
                 .bind(ticket.id.0)
                 .bind(ticket.tenant.shared())
@@ -198,7 +202,7 @@ async fn tickets(conn: &mut Conn, tickets: &[Ticket]) -> Result<(), StoreError> 
         })
         .await?;
     let events: Vec<NewEvent> = tickets.iter().map(ticket_created).collect();
-    insert::events(conn, &events).await
+    insert::events(conn, script, &events).await
 }
 
 fn activity_created(activity: &Activity) -> NewEvent {
@@ -245,10 +249,12 @@ pub(in super::super) async fn record(
     if let Some(ack) = first(conn, request).await? {
         return Ok(ack);
     }
+    let mut script = Script::default();
     match record {
-        Record::Activity(activity) => activities(conn, std::slice::from_ref(activity)).await?,
-        Record::Ticket(ticket) => tickets(conn, std::slice::from_ref(ticket)).await?,
+        Record::Activity(activity) => activities(conn, &mut script, std::slice::from_ref(activity)).await?,
+        Record::Ticket(ticket) => tickets(conn, &mut script, std::slice::from_ref(ticket)).await?,
     }
+    script.flush(conn).await?;
     after.log = true;
     Ok(Ok(Ack::Done))
 }
@@ -273,8 +279,10 @@ pub(in super::super) async fn effects(conn: &mut Conn, effects: &Effects, after:
             .map_err(dialect::error)?;
         return Ok(Err(StoreError::Clash(Clash::Version(seq))));
     }
-    activities(conn, &effects.activities).await?;
-    tickets(conn, &effects.tickets).await?;
+    let mut script = Script::default();
+    activities(conn, &mut script, &effects.activities).await?;
+    tickets(conn, &mut script, &effects.tickets).await?;
+    script.flush(conn).await?;
     after.log |= !effects.activities.is_empty() || !effects.tickets.is_empty();
     Ok(Ok(()))
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     super::dialect,
-    bulk::{Bulk, Conn, Query},
+    bulk::{Args, Bulk, Conn, Script},
     rows::{Reader, json_text, reporting_number, wait_number},
 };
 use crate::{
@@ -53,11 +53,14 @@ static ATTEMPTS: Bulk = Bulk::insert(
 static PARTS_GONE: Bulk = Bulk::among("DELETE FROM message_part WHERE message_id IN (", 0, ")");
 
 /// Messages with their parts. Their events and places are written with those of others.
-pub(in super::super) async fn messages(conn: &mut Conn, new: &[&NewMessage]) -> Result<(), StoreError> {
-    MESSAGES.run(conn, new, |query, new| bind_message(query, &new.message)).await?;
+pub(in super::super) async fn messages(
+    conn: &mut Conn,
+    script: &mut Script,
+    new: &[&NewMessage],
+) -> Result<(), StoreError> {
+    script.add(conn, &MESSAGES, new, |args, new| bind_message(args, &new.message)).await?;
     let parts: Vec<Part> = new.iter().flat_map(|new| parts_of(&new.message)).collect();
-    PARTS.run(conn, &parts, bind_part).await?;
-    Ok(())
+    script.add(conn, &PARTS, &parts, bind_part).await
 }
 
 /// Replaces the parts of a message that was edited.
@@ -97,9 +100,8 @@ fn parts_of(message: &Message) -> Vec<Part> {
     html.into_iter().chain(files).collect()
 }
 
-fn bind_part<'q>(query: Query<'q>, part: &Part) -> Query<'q> {
-    query
-        .bind(part.id)
+fn bind_part(args: Args, part: &Part) -> Args {
+    args.bind(part.id)
         .bind(part.ordinal)
         .bind(part.name.clone())
         .bind(part.content_type.clone())
@@ -112,10 +114,9 @@ pub(in super::super) fn has_parts(message: &Message) -> bool {
     message.content.html_body.is_some() || !message.content.attachments.is_empty()
 }
 
-fn bind_message<'q>(query: Query<'q>, message: &Message) -> Query<'q> {
+fn bind_message(args: Args, message: &Message) -> Args {
     let (state, content) = (&message.state, &message.content);
-    query
-        .bind(state.id.0)
+    args.bind(state.id.0)
         .bind(state.tenant.shared())
         .bind(state.version)
         .bind(content.created_at.0)
@@ -162,9 +163,13 @@ pub(in super::super) struct Place {
 }
 
 /// Places in the queue, new or changed.
-pub(in super::super) async fn places(conn: &mut Conn, places: &[Place]) -> Result<(), StoreError> {
-    QUEUE
-        .run(conn, places, |query, place| {
+pub(in super::super) async fn places(
+    conn: &mut Conn,
+    script: &mut Script,
+    places: &[Place],
+) -> Result<(), StoreError> {
+    script
+        .add(conn, &QUEUE, places, |query, place| {
             query
                 .bind(place.id.0)
                 .bind(place.tenant.shared())
@@ -178,13 +183,16 @@ pub(in super::super) async fn places(conn: &mut Conn, places: &[Place]) -> Resul
                 .bind(place.queued.expires_at.0)
         })
         .await
-        .map(drop)
 }
 
 /// Lines of the log, in this order.
-pub(in super::super) async fn events(conn: &mut Conn, events: &[NewEvent]) -> Result<(), StoreError> {
-    EVENTS
-        .run(conn, events, |query, event| {
+pub(in super::super) async fn events(
+    conn: &mut Conn,
+    script: &mut Script,
+    events: &[NewEvent],
+) -> Result<(), StoreError> {
+    script
+        .add(conn, &EVENTS, events, |query, event| {
             query
                 .bind(event.tenant.shared())
                 .bind(event.kind)
@@ -196,7 +204,6 @@ pub(in super::super) async fn events(conn: &mut Conn, events: &[NewEvent]) -> Re
                 .bind(serde_json::to_string(&event.data).unwrap_or_else(|_| "{}".to_owned()))
         })
         .await
-        .map(drop)
 }
 
 /// A try with the message it belongs to.
@@ -211,9 +218,13 @@ pub(in super::super) struct Tried {
 }
 
 /// Hand-off tries.
-pub(in super::super) async fn attempts(conn: &mut Conn, tries: &[Tried]) -> Result<(), StoreError> {
-    ATTEMPTS
-        .run(conn, tries, |query, tried| {
+pub(in super::super) async fn attempts(
+    conn: &mut Conn,
+    script: &mut Script,
+    tries: &[Tried],
+) -> Result<(), StoreError> {
+    script
+        .add(conn, &ATTEMPTS, tries, |query, tried| {
             let attempt = &tried.attempt;
             query
                 .bind(attempt.id)
@@ -232,7 +243,6 @@ pub(in super::super) async fn attempts(conn: &mut Conn, tries: &[Tried]) -> Resu
                 .bind(i16::from(tried.orphan))
         })
         .await
-        .map(drop)
 }
 
 static REQUESTS: Bulk = Bulk::insert(

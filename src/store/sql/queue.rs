@@ -145,7 +145,7 @@ pub(in super::super) async fn renew(
     leases: &[(MessageId, i64)],
     until: Timestamp,
 ) -> Result<(), StoreError> {
-    RENEW.run(conn, leases, |query, (id, epoch)| query.bind(id.0).bind(*epoch).bind(until.0)).await.map(drop)
+    RENEW.run(conn, leases, |query, (id, epoch)| query.bind(id.0).bind(*epoch).bind(until.0)).await
 }
 
 /// Gives back leases that ran out and ends waits that are over.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     super::dialect,
-    bulk::{Bulk, Conn},
+    bulk::{Bulk, Conn, Script},
     change::{After, Rows},
     insert::{self, Tried},
     rows::Reader,
@@ -55,7 +55,9 @@ pub(in super::super) async fn take(
             after.receipts = true;
             TO_APPLY
         } else {
-            learn(&mut rows, receipt, target, new.received_at).number()
+            let settled = learn(&mut rows, receipt, target, new.received_at);
+            after.parked |= matches!(settled, Settled::Parked);
+            settled.number()
         };
         settled.push((new, state, target.map(|(id, _)| id.0)));
     }
@@ -90,7 +92,6 @@ async fn put(conn: &mut Conn, receipts: &[(&NewReceipt, i16, Option<i64>)]) -> R
             .bind(receipt.data.clone())
     })
     .await
-    .map(drop)
 }
 
 /// The number in `receipt.state` of one that is to be applied.
@@ -180,7 +181,10 @@ pub(in super::super) async fn apply(
         };
         match outcome {
             Settled::Applied => done.applied += 1,
-            Settled::Parked => done.parked += 1,
+            Settled::Parked => {
+                done.parked += 1;
+                after.parked = true;
+            }
             Settled::Ignored => done.ignored += 1,
         }
         settled.push((receipt.id, outcome.number(), target.map(|(id, _)| id.0)));
@@ -336,9 +340,11 @@ async fn inbound(
         orphan: false,
     };
     let new = NewMessage { message: Arc::new(message), queued: None, events: Vec::new() };
-    insert::messages(conn, &[&new]).await?;
-    insert::events(conn, &[first, second]).await?;
-    insert::attempts(conn, &[tried]).await?;
+    let mut script = Script::default();
+    insert::messages(conn, &mut script, &[&new]).await?;
+    insert::events(conn, &mut script, &[first, second]).await?;
+    insert::attempts(conn, &mut script, &[tried]).await?;
+    script.flush(conn).await?;
     after.log = true;
     Ok(Settled::Applied)
 }

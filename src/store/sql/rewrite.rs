@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     super::dialect,
-    bulk::Conn,
+    bulk::{Conn, Script},
     change::{self, After, Rows},
     insert, queue,
 };
@@ -77,11 +77,12 @@ async fn edit(
         .await
         .map_err(dialect::error)?;
     insert::replace_parts(conn, &Message { content: Default::default(), ..message.clone() }).await?;
+    let mut script = Script::default();
     let mut queued = row.queued.clone();
     if let (Some(queued), Some(channel)) = (&mut queued, message.state.channel) {
         queued.due_at = message.state.scheduled_at.unwrap_or(queued.due_at);
         queued.expires_at = message.state.expires_at.unwrap_or(queued.due_at.plus(verbs::MAX_LIFETIME));
-        insert::places(conn, &[change::place(&message.state, channel, queued)]).await?;
+        insert::places(conn, &mut script, &[change::place(&message.state, channel, queued)]).await?;
         after.wake(channel);
     }
     let event = NewEvent {
@@ -91,8 +92,9 @@ async fn edit(
     };
     let state = message.state.clone();
     let new = NewMessage { message: Arc::new(message), queued: None, events: Vec::new() };
-    insert::messages(conn, &[&new]).await?;
-    insert::events(conn, &[event]).await?;
+    insert::messages(conn, &mut script, &[&new]).await?;
+    insert::events(conn, &mut script, &[event]).await?;
+    script.flush(conn).await?;
     after.log = true;
     Ok(Ok(Changed::Done(Box::new(verbs::Row { state, queued }))))
 }

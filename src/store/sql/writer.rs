@@ -6,7 +6,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::dialect,
-    bulk::Conn,
+    bulk::{Conn, Script},
     change::{self, After},
     entities,
     insert::{self, Place},
@@ -86,6 +86,8 @@ pub(in super::super) struct Signals {
     pub(in super::super) taker: OnceLock<Arc<dyn Taker>>,
     /// Messages in the queue.
     pub(in super::super) depth: AtomicI64,
+    /// Receipts may be parked.
+    pub(in super::super) parked: AtomicBool,
 }
 
 impl Writer {
@@ -98,6 +100,7 @@ impl Writer {
             contacts: watch::Sender::new(0),
             taker: OnceLock::new(),
             depth: AtomicI64::new(depth),
+            parked: AtomicBool::new(true),
         });
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
         let (ends, end) = (closing.clone(), closed.clone().drop_guard());
@@ -173,6 +176,7 @@ fn answer(job: &mut Job, with: Result<Answer, StoreError>) {
 
 fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
     signals.depth.fetch_add(after.depth, Ordering::Relaxed);
+    signals.parked.store(after.parked, Ordering::Relaxed);
     for (slot, claimed) in after.slots {
         slot(claimed);
     }
@@ -198,7 +202,7 @@ fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
 }
 
 async fn transact(conn: &mut Conn, jobs: &mut [Job], signals: &Signals) -> Result<After, StoreError> {
-    let mut after = After::default();
+    let mut after = After { parked: signals.parked.load(Ordering::Relaxed), ..After::default() };
     let mut transaction = conn.begin_with(dialect::BEGIN).await.map_err(dialect::error)?;
     accepts(&mut transaction, jobs, signals, &mut after).await?;
     changes(&mut transaction, jobs, &mut after).await?;
@@ -232,10 +236,12 @@ async fn accepts(
         }
         answers.push(ack);
     }
-    insert::messages(conn, &new).await?;
+    let mut script = Script::default();
+    insert::messages(conn, &mut script, &new).await?;
     let (places, events) = arrange(&new, signals, after);
-    insert::places(conn, &places).await?;
-    insert::events(conn, &events).await?;
+    insert::places(conn, &mut script, &places).await?;
+    insert::events(conn, &mut script, &events).await?;
+    script.flush(conn).await?;
     after.log |= !events.is_empty();
     let waiting = jobs.iter_mut().filter(|job| matches!(job.work, Work::Accept(_)));
     for (job, ack) in waiting.zip(answers) {
