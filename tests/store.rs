@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use headlessly_communication::{
     model::{
         Channel, Timestamp,
-        crm::activity_on_sent,
+        crm::{Activity, activity_on_sent},
         event::kind,
         ids::{ActivityId, IdGenerator, MessageId, Tenant, time_of},
         message::{Draft, Message},
@@ -16,7 +16,7 @@ use headlessly_communication::{
     },
     store::{
         Accept, Ack, Change, Changed, Claim, Claimed, Clash, Effects, EventQuery, NewAttempt, NewMessage,
-        NewReceipt, RequestKey, Store, StoreError,
+        NewReceipt, Record, RequestKey, Store, StoreError,
         sqlite::{OpenError, Sqlite, Synchronous},
     },
 };
@@ -55,6 +55,7 @@ on_every_database! {
     a_stale_result_is_kept_apart;
     a_receipt_waits_for_its_message;
     effects_move_with_their_place_in_the_log;
+    one_that_fails_takes_no_other_with_it;
     what_was_claimed_is_found_again;
     what_waits_too_long_expires;
 }
@@ -274,6 +275,40 @@ mod cases {
         // The wall behind it: an event that has its activity gets no second one, and the place does not move.
         assert!(bench.store.put_effects(Effects { to: event.0 + 1, ..effects(event.0) }).await.is_err());
         assert_eq!(bench.store.consumer("test").await.unwrap(), event.0);
+    }
+
+    pub(crate) async fn one_that_fails_takes_no_other_with_it(bench: Bench) {
+        let id = bench.accept(sms()).await;
+        let about = bench.store.about(&[id]).await.unwrap().remove(0);
+        let event = bench.store.last_event().await.unwrap();
+        let activity = |event| activity_on_sent(&about, ActivityId(bench.ids.next(NOW)), event, NOW);
+        let effects = |from, event| Effects {
+            consumer: "test",
+            from,
+            to: from + 1,
+            activities: vec![activity(event)],
+            tickets: Vec::new(),
+        };
+        bench.store.put_effects(effects(0, event)).await.unwrap();
+        // All of these meet in the same few transactions, and the one in the middle breaks its own.
+        let ids: Vec<ActivityId> = (0..40).map(|_| ActivityId(bench.ids.next(NOW))).collect();
+        let record = |id: &ActivityId| {
+            let record = Record::Activity(Activity { id: *id, event: None, ..activity(event) });
+            bench.store.put_record(record, None)
+        };
+        let (before, after) = ids.split_at(20);
+        let (first, broken, last) = tokio::join!(
+            futures_util::future::join_all(before.iter().map(record)),
+            bench.store.put_effects(effects(1, event)),
+            futures_util::future::join_all(after.iter().map(record)),
+        );
+        assert!(broken.is_err(), "an event makes one activity at most");
+        assert!(first.into_iter().chain(last).all(|done| done.is_ok()));
+        for id in ids {
+            let stored = bench.store.activity(&Tenant::default(), id).await.unwrap();
+            assert!(stored.is_some(), "what was answered is there");
+        }
+        assert_eq!(bench.store.consumer("test").await.unwrap(), 1);
     }
 
     pub(crate) async fn what_was_claimed_is_found_again(bench: Bench) {

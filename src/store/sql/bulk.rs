@@ -168,6 +168,16 @@ pub(in super::super) struct Script {
 }
 
 impl Script {
+    /// A statement without parameters: the beginning or the end of a transaction.
+    pub(in super::super) async fn say(
+        &mut self,
+        conn: &mut Conn,
+        text: &'static str,
+    ) -> Result<(), StoreError> {
+        self.texts.push(text);
+        if dialect::TOGETHER { Ok(()) } else { self.flush(conn).await }
+    }
+
     /// A statement over these rows. It is executed before or with the next [`Script::flush`], after what was added earlier.
     pub(in super::super) async fn add<T>(
         &mut self,

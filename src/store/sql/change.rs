@@ -166,7 +166,12 @@ impl Rows {
     }
 
     /// Writes everything that changed.
-    pub(in super::super) async fn save(self, conn: &mut Conn, after: &mut After) -> Result<(), StoreError> {
+    pub(in super::super) async fn save(
+        self,
+        conn: &mut Conn,
+        script: &mut Script,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
         let mut changed: Vec<&(Row, Row)> =
             self.rows.values().filter(|(before, now)| before != now).collect();
         // In the order of their keys: good for the pages, and two nodes cannot lock crosswise.
@@ -176,8 +181,7 @@ impl Rows {
             .filter(|(before, now)| before.state != now.state)
             .map(|(before, now)| (&now.state, erases(before, now)))
             .collect();
-        let mut script = Script::default();
-        save_states(conn, &mut script, &states).await?;
+        save_states(conn, script, &states).await?;
         let erased: Vec<i64> =
             states.iter().filter(|(_, erase)| *erase).map(|(state, _)| state.id.0).collect();
         script.add(conn, &ERASE_PARTS, &erased, |args, id| args.bind(*id)).await?;
@@ -195,7 +199,7 @@ impl Rows {
                 _ => {}
             }
         }
-        insert::places(conn, &mut script, &places).await?;
+        insert::places(conn, script, &places).await?;
         script.add(conn, &LEAVE, &gone, |args, id| args.bind(*id)).await?;
         for (id, recipient) in &self.recipients {
             sqlx::query("UPDATE message SET recipient = $1 WHERE id = $2")
@@ -206,9 +210,8 @@ impl Rows {
                 .map_err(dialect::error)?;
         }
         after.log |= !self.events.is_empty();
-        insert::events(conn, &mut script, &self.events).await?;
-        insert::attempts(conn, &mut script, &self.tries).await?;
-        script.flush(conn).await
+        insert::events(conn, script, &self.events).await?;
+        insert::attempts(conn, script, &self.tries).await
     }
 }
 
@@ -271,9 +274,11 @@ async fn save_states(
 /// Applies many changes in one transaction. The outer error undoes it all, the inner ones are answers.
 pub(in super::super) async fn changes(
     conn: &mut Conn,
+    script: &mut Script,
     changes: &[&Change],
     after: &mut After,
 ) -> Result<Vec<Result<Changed, StoreError>>, StoreError> {
+    script.flush(conn).await?;
     let ids: Vec<MessageId> = changes.iter().map(|change| change.id).collect();
     let mut rows = Rows::default();
     rows.load(conn, &ids).await?;
@@ -307,7 +312,7 @@ pub(in super::super) async fn changes(
     }
     unpark(conn, changes, after).await?;
     retire(conn, changes, after).await?;
-    rows.save(conn, after).await?;
+    rows.save(conn, script, after).await?;
     Ok(results)
 }
 

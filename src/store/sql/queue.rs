@@ -7,7 +7,7 @@ use headlessly_providers::contract::Attachment;
 
 use super::{
     super::dialect,
-    bulk::{Bulk, Conn},
+    bulk::{Bulk, Conn, Script},
     change::{After, Rows},
     rows::{Reader, content_columns, message, state_columns},
 };
@@ -131,7 +131,9 @@ pub(in super::super) async fn claim(
         let queued = rows.get(id).and_then(|row| row.queued.clone());
         claimed.extend(queued.filter(|queued| queued.wait == Wait::Leased).map(|queued| (id, queued)));
     }
-    rows.save(conn, after).await?;
+    let mut script = Script::default();
+    rows.save(conn, &mut script, after).await?;
+    script.flush(conn).await?;
     let taken: Vec<i64> = claimed.iter().map(|(id, _)| id.0).collect();
     let mut found: HashMap<MessageId, Message> =
         messages(conn, &taken).await?.into_iter().map(|message| (message.state.id, message)).collect();
@@ -188,6 +190,8 @@ pub(in super::super) async fn sweep(
             rows.step(None, id, &step, by).ok();
         }
     }
-    rows.save(conn, after).await?;
+    let mut script = Script::default();
+    rows.save(conn, &mut script, after).await?;
+    script.flush(conn).await?;
     Ok(Swept { released: lost.len(), ended: held.len() + expired.len() })
 }

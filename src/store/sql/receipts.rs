@@ -62,7 +62,9 @@ pub(in super::super) async fn take(
         settled.push((new, state, target.map(|(id, _)| id.0)));
     }
     put(conn, &settled).await?;
-    rows.save(conn, after).await
+    let mut script = Script::default();
+    rows.save(conn, &mut script, after).await?;
+    script.flush(conn).await
 }
 
 /// Stores receipts for the loop, unapplied.
@@ -192,7 +194,9 @@ pub(in super::super) async fn apply(
     SETTLE
         .run(conn, &settled, |query, (id, state, message)| query.bind(*id).bind(*state).bind(*message))
         .await?;
-    rows.save(conn, after).await?;
+    let mut script = Script::default();
+    rows.save(conn, &mut script, after).await?;
+    script.flush(conn).await?;
     Ok(done)
 }
 

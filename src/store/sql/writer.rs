@@ -202,19 +202,42 @@ fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
 }
 
 async fn transact(conn: &mut Conn, jobs: &mut [Job], signals: &Signals) -> Result<After, StoreError> {
+    // What an undone transaction answered is not true.
+    jobs.iter_mut().for_each(|job| job.answer = None);
     let mut after = After { parked: signals.parked.load(Ordering::Relaxed), ..After::default() };
-    let mut transaction = conn.begin_with(dialect::BEGIN).await.map_err(dialect::error)?;
-    accepts(&mut transaction, jobs, signals, &mut after).await?;
-    changes(&mut transaction, jobs, &mut after).await?;
-    for job in jobs.iter_mut().filter(|job| job.answer.is_none()) {
-        job.answer = Some(other(&mut transaction, &job.work, &mut after).await?);
+    match fill(conn, jobs, signals, &mut after).await {
+        Ok(()) => Ok(after),
+        Err(error) => {
+            // Whatever of it was done is undone. It fails only when nothing was begun, or when the database has undone it itself.
+            sqlx::query("ROLLBACK").execute(&mut *conn).await.ok();
+            Err(error)
+        }
     }
-    transaction.commit().await.map_err(dialect::error)?;
-    Ok(after)
+}
+
+/// The transaction itself. Its ends travel with what is between them: a transaction that only accepts a few messages is one way to
+/// the database.
+async fn fill(
+    conn: &mut Conn,
+    jobs: &mut [Job],
+    signals: &Signals,
+    after: &mut After,
+) -> Result<(), StoreError> {
+    let mut script = Script::default();
+    script.say(conn, dialect::BEGIN).await?;
+    accepts(conn, &mut script, jobs, signals, after).await?;
+    changes(conn, &mut script, jobs, after).await?;
+    for job in jobs.iter_mut().filter(|job| job.answer.is_none()) {
+        script.flush(conn).await?;
+        job.answer = Some(other(conn, &job.work, after).await?);
+    }
+    script.say(conn, "COMMIT").await?;
+    script.flush(conn).await
 }
 
 async fn accepts(
     conn: &mut Conn,
+    script: &mut Script,
     jobs: &mut [Job],
     signals: &Signals,
     after: &mut After,
@@ -227,6 +250,9 @@ async fn accepts(
         return Ok(());
     }
     let keys: Vec<&RequestKey> = accepts.iter().filter_map(|accept| accept.request.as_ref()).collect();
+    if !keys.is_empty() {
+        script.flush(conn).await?;
+    }
     let mut acks = insert::requests(conn, &keys).await?.into_iter();
     let (mut answers, mut new): (Vec<Result<Ack, StoreError>>, Vec<&NewMessage>) = (Vec::new(), Vec::new());
     for accept in &accepts {
@@ -236,12 +262,10 @@ async fn accepts(
         }
         answers.push(ack);
     }
-    let mut script = Script::default();
-    insert::messages(conn, &mut script, &new).await?;
+    insert::messages(conn, script, &new).await?;
     let (places, events) = arrange(&new, signals, after);
-    insert::places(conn, &mut script, &places).await?;
-    insert::events(conn, &mut script, &events).await?;
-    script.flush(conn).await?;
+    insert::places(conn, script, &places).await?;
+    insert::events(conn, script, &events).await?;
     after.log |= !events.is_empty();
     let waiting = jobs.iter_mut().filter(|job| matches!(job.work, Work::Accept(_)));
     for (job, ack) in waiting.zip(answers) {
@@ -281,7 +305,12 @@ fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Pl
     (places, events)
 }
 
-async fn changes(conn: &mut Conn, jobs: &mut [Job], after: &mut After) -> Result<(), StoreError> {
+async fn changes(
+    conn: &mut Conn,
+    script: &mut Script,
+    jobs: &mut [Job],
+    after: &mut After,
+) -> Result<(), StoreError> {
     let changes: Vec<&Change> = jobs
         .iter()
         .filter_map(|job| if let Work::Change(change) = &job.work { Some(&**change) } else { None })
@@ -289,7 +318,7 @@ async fn changes(conn: &mut Conn, jobs: &mut [Job], after: &mut After) -> Result
     if changes.is_empty() {
         return Ok(());
     }
-    let results = change::changes(conn, &changes, after).await?;
+    let results = change::changes(conn, script, &changes, after).await?;
     let waiting = jobs.iter_mut().filter(|job| matches!(job.work, Work::Change(_)));
     for (job, result) in waiting.zip(results) {
         job.answer = Some(result.map(Answer::Changed));
