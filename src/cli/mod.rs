@@ -54,6 +54,9 @@ struct Cli {
     command: Command,
 }
 
+/// The server that is asked when none is named.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+
 /// What stands under `hly --help`.
 const AFTER: &str = "\
 Exit codes: 0 done, 1 refused or not ok, 64 wrong usage, 65 damaged store, 69 server unavailable, 70 internal fault,
@@ -68,7 +71,7 @@ struct Global {
         global = true,
         env = "HLY_SERVER",
         value_name = "URL",
-        default_value = "http://127.0.0.1:50051"
+        default_value = DEFAULT_SERVER
     )]
     server: String,
     /// The API key; better given as HLY_API_KEY, since other users of this machine can see arguments

@@ -42,12 +42,20 @@ impl Finding {
 }
 
 pub(super) async fn run(context: &mut Context) -> Result<(), Failure> {
+    let loaded = config::load(context.config.as_deref());
+    // The server of this configuration is meant, unless another one is named.
+    if let Ok(loaded) = &loaded
+        && context.target.server == super::DEFAULT_SERVER
+    {
+        let scheme = if loaded.config.api.tls().is_some() { "https" } else { "http" };
+        context.target.server = format!("{scheme}://{}", loaded.config.api.listen);
+    }
     let mut report = Report { output: &mut context.output, failed: false };
     #[expect(clippy::disallowed_methods, reason = "the clock itself is what is checked")]
     report.show(machine::clock(jiff::Timestamp::now()))?;
     report.show(machine::files())?;
     let (running, client) = server::reach(&context.target).await;
-    let config = match config::load(context.config.as_deref()) {
+    let config = match loaded {
         Ok(loaded) => {
             let file = loaded
                 .file
