@@ -314,9 +314,20 @@ impl Change<'_> {
     /// A fact of an older generation counts only where it says that a person has the message.
     fn report(&mut self, fact: Fact, generation: Option<i32>) {
         let current = generation.is_none_or(|generation| generation == self.row.state.generation);
-        if current || matches!(fact, Fact::Delivered(_) | Fact::Read(_)) {
-            self.learn(fact);
+        let (Fact::Delivered(at) | Fact::Read(at)) = fact else {
+            if current {
+                self.learn(fact);
+            }
+            return;
+        };
+        // The proof that an ambiguous try was a hand-off. A try that still runs tells that by itself.
+        let unsure = |queued: &Queued| queued.ambiguous && queued.wait != Wait::Leased;
+        if self.row.queued.as_ref().is_some_and(unsure) {
+            let provider = self.by.actor.strip_prefix("provider_").map(str::to_owned);
+            self.row.state.provider = self.row.state.provider.take().or(provider);
+            self.learn(Fact::HandedOff(at));
         }
+        self.learn(fact);
     }
 
     fn claim(&mut self, lease_until: Timestamp) -> Result<(), Refusal> {

@@ -64,6 +64,22 @@ fn what_may_be_out_cannot_be_cancelled() {
     assert_eq!(step(&mut row, &Step::Cancel), Err(Refusal::TooLate(Status::Queued)));
 }
 
+#[test]
+fn a_report_proves_that_an_ambiguous_try_was_a_hand_off() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    step(&mut row, &Step::Claim { lease_until: later(60) }).unwrap();
+    let hold =
+        Outcome { epoch: 1, provider: Some("p".to_owned()), verdict: Verdict::Hold { until: later(60) } };
+    step(&mut row, &Step::Outcome(hold)).unwrap();
+    assert_eq!(row.state.status(), Status::Queued, "nobody knows yet");
+    let delivered = Step::Learn { fact: Fact::Delivered(NOW), generation: None };
+    let events = apply(&mut row, &delivered, By { now: NOW, actor: "provider_p" }).unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [kind::MESSAGE_SENT, kind::MESSAGE_DELIVERED]);
+    assert_eq!((row.state.provider.as_deref(), row.queued), (Some("p"), None));
+}
+
 /// Anything that can happen to a message, in any order, at any time.
 fn any_step() -> impl Strategy<Value = Step> {
     let at = (-50i64..50).prop_map(later);
