@@ -17,8 +17,8 @@ want="\"id\": *\"$id\"" check "Get" curl -d "{\"id\": \"$id\"}" "$SERVER_ADDRESS
 want='"Message.Delivered"' check "Watch" curl \
     -d "{\"message\": \"$id\", \"until_final\": true}" "$SERVER_ADDRESS" $service/Watch
 want='"summary"' check "Explain" curl -d "{\"id\": \"$id\"}" "$SERVER_ADDRESS" $service/Explain
-# grpcurl exits with 64 and the code: 3 is INVALID_ARGUMENT. The details are printed too, but encoded: reflection does not serve them.
-want='body: is required.*google.rpc.BadRequest' want_code=67 check "a refusal" \
+# grpcurl exits with 64 and the code: 3 is INVALID_ARGUMENT. Reflection serves the details, so it prints them decoded.
+want='body: is required.*"field": *"body"' want_code=67 check "a refusal" \
     curl -d '{"message": {"recipient": "ann@example.test"}}' "$SERVER_ADDRESS" $service/Send
 want='SERVING' check "health" curl "$SERVER_ADDRESS" grpc.health.v1.Health/Check
 
