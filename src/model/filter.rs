@@ -2,8 +2,6 @@
 //!
 //! Which fields there are and what they take is the store's knowledge; here a field is just a name.
 
-use std::collections::BTreeMap;
-
 use regex::RegexBuilder;
 
 mod json;
@@ -85,9 +83,6 @@ pub struct FilterError {
     /// What is wrong and what is known instead.
     pub problem: String,
 }
-
-/// Keeps the map type in one place for callers that build filters by hand.
-pub type Fields = BTreeMap<String, Test>;
 
 impl Op {
     /// The operator as it is written.

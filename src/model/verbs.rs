@@ -379,9 +379,6 @@ impl Change<'_> {
                 for fact in facts {
                     self.learn(fact.clone());
                 }
-                if self.row.state.sensitive {
-                    self.touched = true;
-                }
             }
             Verdict::Fail(failure) => {
                 self.row.queued = None;

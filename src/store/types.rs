@@ -10,7 +10,6 @@ use crate::model::{
     filter::{Filter, FilterError, Order},
     ids::{ApiKeyId, MessageId, Tenant},
     message::{Draft, Message},
-    status::Status,
     verbs::{Queued, Refusal, Row, Step},
 };
 
@@ -402,14 +401,4 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
-}
-
-impl StoreError {
-    /// The status that stood in the way of a step, if that was it.
-    pub fn status(&self) -> Option<Status> {
-        match self {
-            Self::Refused(_, row) => Some(row.state.status()),
-            _ => None,
-        }
-    }
 }
