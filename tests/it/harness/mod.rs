@@ -3,6 +3,8 @@
 mod app;
 mod build;
 mod gateway;
+#[path = "../../support/postgres.rs"]
+mod postgres;
 mod process;
 mod smtp;
 pub(crate) mod vendors;
@@ -10,7 +12,7 @@ mod watch;
 
 use std::time::Duration;
 
-pub(crate) use app::{Clients, TestApp, post};
+pub(crate) use app::{Clients, TestApp, on_sqlite, post};
 pub(crate) use build::{at, draft_to, fields, json, reason, send_new, to};
 pub(crate) use gateway::{Gateway, Received};
 pub(crate) use process::TestProcess;
