@@ -12,6 +12,7 @@ use super::{
     super::dialect,
     bulk::{Bulk, Conn, Script},
     change::{After, Rows},
+    receipts,
     rows::{Reader, content_columns, message, state_columns},
 };
 use crate::{
@@ -303,6 +304,7 @@ pub(in super::super) async fn sweep(
     .fetch_all(&mut *conn)
     .await
     .map_err(dialect::error)?;
+    receipts::look_again(conn, now, after).await?;
     let mut rows = Rows::default();
     let by = By { now, actor: "system" };
     for (ids, step) in [(&lost, Step::Release), (&held, Step::GiveUp), (&expired, Step::GiveUp)] {
