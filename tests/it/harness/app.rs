@@ -42,7 +42,7 @@ pub(crate) struct TestApp {
 /// held is free again soon there.
 pub(super) fn variables(folder: &Path) -> Vec<(String, String)> {
     let mut variables = Vec::new();
-    let store = if std::env::var("HLY_TEST_STORE").as_deref() == Ok("postgres") {
+    let store = if !on_sqlite() || folder.join(DATABASE).exists() {
         let soon = [("HLY_DISPATCH__LEASE", "4s"), ("HLY_DISPATCH__SWEEP", "300ms")];
         variables.extend(soon.map(|(name, value)| (name.to_owned(), value.to_owned())));
         database(folder)
@@ -61,9 +61,17 @@ pub(super) fn variables(folder: &Path) -> Vec<(String, String)> {
     variables
 }
 
+/// Where a folder notes its database.
+const DATABASE: &str = "database";
+
+/// Gives a folder this database.
+pub(crate) fn share(folder: &Path, database: &str) {
+    std::fs::write(folder.join(DATABASE), database).unwrap();
+}
+
 /// The database that belongs to a folder.
 fn database(folder: &Path) -> String {
-    let note = folder.join("database");
+    let note = folder.join(DATABASE);
     std::fs::read_to_string(&note).unwrap_or_else(|_| {
         let database = Database::new_now().expect("HLY_TEST_STORE=postgres needs a PostgreSQL");
         std::fs::write(&note, &database.url).unwrap();
