@@ -23,13 +23,15 @@ mod sql;
 
 /// What differs between databases.
 mod dialect {
-    use std::{sync::Arc, time::Duration};
+    use std::{borrow::Cow, sync::Arc, time::Duration};
 
+    use sqlx::{Arguments as _, sqlite::SqliteArguments};
     use tokio::sync::watch;
 
     use super::sql::{
         bulk::{Bulk, Conn},
         facade::Pool,
+        value::{Text, Value},
         writer::Signals,
     };
     use crate::{
@@ -57,6 +59,37 @@ mod dialect {
 
     /// Several statements may travel in one text, each with its own parameters.
     pub(super) const TOGETHER: bool = true;
+
+    /// Rows travel as lists of values.
+    pub(super) const ARRAYS: bool = false;
+
+    /// Values in the order of their parameters.
+    pub(super) struct Cells(SqliteArguments);
+
+    impl Cells {
+        pub(super) fn new(_fixed: usize, _columns: usize) -> Self {
+            Self(SqliteArguments::default())
+        }
+
+        pub(super) fn put(&mut self, value: Value) -> Result<(), Cow<'static, str>> {
+            let list = &mut self.0;
+            match value {
+                Value::Small(value) => list.add(value),
+                Value::Middle(value) => list.add(value),
+                Value::Big(value) => list.add(value),
+                Value::Text(None) => list.add(None::<String>),
+                Value::Text(Some(Text::Owned(text))) => list.add(text),
+                Value::Text(Some(Text::Shared(text))) => list.add(text),
+                Value::Text(Some(Text::Static(text))) => list.add(text),
+                Value::Bytes(value) => list.add(value),
+            }
+            .map_err(|error| error.to_string().into())
+        }
+
+        pub(super) fn list(self) -> Result<SqliteArguments, StoreError> {
+            Ok(self.0)
+        }
+    }
 
     /// What the database's own trouble means.
     pub(super) fn error(error: sqlx::Error) -> StoreError {

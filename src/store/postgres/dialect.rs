@@ -1,11 +1,17 @@
 //! What differs between databases.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use sqlx::{Connection as _, postgres::PgConnectOptions};
+use sqlx::{
+    Arguments as _, Connection as _,
+    postgres::{PgArguments, PgConnectOptions},
+};
 
 pub(super) use super::peers::Peers;
-use super::sql::bulk::{Bulk, Conn};
+use super::sql::{
+    bulk::{Bulk, Conn},
+    value::{Text, Value},
+};
 use crate::store::{StoreError, find::Dialect};
 
 pub(super) const DIALECT: Dialect = Dialect::Postgres;
@@ -39,6 +45,102 @@ pub(super) fn placeholder(number: usize) -> String {
 
 /// The protocol takes one statement with parameters at a time.
 pub(super) const TOGETHER: bool = false;
+
+/// Rows travel as an array for each column.
+pub(super) const ARRAYS: bool = true;
+
+/// Values by column, after those that come once.
+pub(super) struct Cells {
+    fixed: usize,
+    first: Vec<Value>,
+    columns: Vec<Column>,
+    width: usize,
+    next: usize,
+}
+
+/// The values of a column; its type is that of the first.
+enum Column {
+    Small(Vec<Option<i16>>),
+    Middle(Vec<Option<i32>>),
+    Big(Vec<Option<i64>>),
+    Text(Vec<Option<String>>),
+    Bytes(Vec<Option<Vec<u8>>>),
+}
+
+impl Cells {
+    pub(super) fn new(fixed: usize, width: usize) -> Self {
+        Self { fixed, first: Vec::new(), columns: Vec::with_capacity(width), width, next: 0 }
+    }
+
+    pub(super) fn put(&mut self, value: Value) -> Result<(), Cow<'static, str>> {
+        if self.first.len() < self.fixed {
+            self.first.push(value);
+            return Ok(());
+        }
+        let column = self.next;
+        self.next = (self.next + 1) % self.width;
+        let Some(column) = self.columns.get_mut(column) else {
+            self.columns.push(Column::of(value));
+            return Ok(());
+        };
+        column.put(value)
+    }
+
+    pub(super) fn list(self) -> Result<PgArguments, StoreError> {
+        let mut list = PgArguments::default();
+        let first = self.first.into_iter().map(|value| match value {
+            Value::Small(value) => list.add(value),
+            Value::Middle(value) => list.add(value),
+            Value::Big(value) => list.add(value),
+            Value::Text(value) => list.add(value.map(string)),
+            Value::Bytes(value) => list.add(value),
+        });
+        let first: Result<(), _> = first.collect();
+        let rest = self.columns.into_iter().map(|column| match column {
+            Column::Small(values) => list.add(values),
+            Column::Middle(values) => list.add(values),
+            Column::Big(values) => list.add(values),
+            Column::Text(values) => list.add(values),
+            Column::Bytes(values) => list.add(values),
+        });
+        let rest: Result<(), _> = rest.collect();
+        first.and(rest).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(list)
+    }
+}
+
+/// A text of its own: an array holds its texts.
+fn string(text: Text) -> String {
+    match text {
+        Text::Owned(text) => text,
+        Text::Shared(text) => text.to_string(),
+        Text::Static(text) => text.to_owned(),
+    }
+}
+
+impl Column {
+    fn of(value: Value) -> Self {
+        match value {
+            Value::Small(value) => Self::Small(vec![value]),
+            Value::Middle(value) => Self::Middle(vec![value]),
+            Value::Big(value) => Self::Big(vec![value]),
+            Value::Text(value) => Self::Text(vec![value.map(string)]),
+            Value::Bytes(value) => Self::Bytes(vec![value]),
+        }
+    }
+
+    fn put(&mut self, value: Value) -> Result<(), Cow<'static, str>> {
+        match (self, value) {
+            (Self::Small(values), Value::Small(value)) => values.push(value),
+            (Self::Middle(values), Value::Middle(value)) => values.push(value),
+            (Self::Big(values), Value::Big(value)) => values.push(value),
+            (Self::Text(values), Value::Text(value)) => values.push(value.map(string)),
+            (Self::Bytes(values), Value::Bytes(value)) => values.push(value),
+            _ => return Err("the values of a column are of different types".into()),
+        }
+        Ok(())
+    }
+}
 
 /// What the database's own trouble means.
 pub(super) fn error(error: sqlx::Error) -> StoreError {

@@ -105,21 +105,11 @@ impl Rows {
         missing.dedup();
         // A message's row guards its place in the queue too. Locked first and read after: what another node wrote until then is seen.
         if let Some(lock) = dialect::LOCK {
-            for (chunk, mut query) in lock.chunks(&missing) {
-                for id in chunk {
-                    query = query.bind(*id);
-                }
-                query.execute(&mut *conn).await.map_err(dialect::error)?;
-            }
+            lock.run(conn, &missing, |args, id| args.bind(*id)).await?;
         }
-        for (chunk, mut query) in LOAD.chunks(&missing) {
-            for id in chunk {
-                query = query.bind(*id);
-            }
-            for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-                let row = full_row(&row)?;
-                self.rows.insert(row.state.id, (row.clone(), row));
-            }
+        for row in LOAD.fetch(conn, |args| args, &missing, |args, id| args.bind(*id)).await? {
+            let row = full_row(&row)?;
+            self.rows.insert(row.state.id, (row.clone(), row));
         }
         Ok(())
     }

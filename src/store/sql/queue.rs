@@ -50,17 +50,12 @@ const SWEEP_LIMIT: i64 = 1_000;
 pub(in super::super) async fn messages(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Message>, StoreError> {
     let mut messages = Vec::with_capacity(ids.len());
     let mut with_parts = Vec::new();
-    for (chunk, mut query) in MESSAGES.chunks(ids) {
-        for id in chunk {
-            query = query.bind(*id);
+    for row in MESSAGES.fetch(conn, |args| args, ids, |args, id| args.bind(*id)).await? {
+        let (message, parts) = message(&row)?;
+        if parts {
+            with_parts.push(message.state.id.0);
         }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let (message, parts) = message(&row)?;
-            if parts {
-                with_parts.push(message.state.id.0);
-            }
-            messages.push(message);
-        }
+        messages.push(message);
     }
     if with_parts.is_empty() {
         return Ok(messages);
@@ -69,16 +64,11 @@ pub(in super::super) async fn messages(conn: &mut Conn, ids: &[i64]) -> Result<V
     for (index, message) in messages.iter().enumerate() {
         places.insert(message.state.id.0, index);
     }
-    for (chunk, mut query) in PARTS.chunks(&with_parts) {
-        for id in chunk {
-            query = query.bind(*id);
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let mut row = Reader::new(&row, 0);
-            let id: i64 = row.get()?;
-            if let Some(message) = places.get(&id).and_then(|index| messages.get_mut(*index)) {
-                add_part(message, &mut row)?;
-            }
+    for row in PARTS.fetch(conn, |args| args, &with_parts, |args, id| args.bind(*id)).await? {
+        let mut row = Reader::new(&row, 0);
+        let id: i64 = row.get()?;
+        if let Some(message) = places.get(&id).and_then(|index| messages.get_mut(*index)) {
+            add_part(message, &mut row)?;
         }
     }
     Ok(messages)

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     super::{Db, dialect},
-    bulk::{Bulk, Conn},
+    bulk::{Args, Bulk, Conn},
     rows::{DbRow, Reader, content_columns, full_row, message, place_columns, state_columns},
 };
 use crate::{
@@ -144,20 +144,15 @@ pub(in super::super) async fn row(conn: &mut Conn, id: MessageId) -> Result<Opti
 
 pub(in super::super) async fn about(conn: &mut Conn, ids: &[MessageId]) -> Result<Vec<About>, StoreError> {
     let mut found = Vec::with_capacity(ids.len());
-    for (chunk, mut query) in ABOUT.chunks(ids) {
-        for id in chunk {
-            query = query.bind(id.0);
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let mut row = Reader::new(&row, 0);
-            found.push(About {
-                message: MessageId(row.get()?),
-                tenant: row.tenant()?,
-                channel: row.word(&Channel::ALL, Channel::as_str)?,
-                sender: row.get()?,
-                recipient: row.get()?,
-            });
-        }
+    for row in ABOUT.fetch(conn, |args| args, ids, |args, id| args.bind(id.0)).await? {
+        let mut row = Reader::new(&row, 0);
+        found.push(About {
+            message: MessageId(row.get()?),
+            tenant: row.tenant()?,
+            channel: row.word(&Channel::ALL, Channel::as_str)?,
+            sender: row.get()?,
+            recipient: row.get()?,
+        });
     }
     Ok(found)
 }
@@ -256,14 +251,9 @@ pub(in super::super) async fn contacts(
     ids: &[&str],
 ) -> Result<Vec<Contact>, StoreError> {
     let mut contacts = Vec::with_capacity(ids.len());
-    for (chunk, mut query) in CONTACTS.chunks(ids) {
-        query = query.bind(tenant.shared());
-        for id in chunk {
-            query = query.bind((*id).to_owned());
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            contacts.push(read_contact(&row)?);
-        }
+    let of = |args: Args| args.bind(tenant.shared());
+    for row in CONTACTS.fetch(conn, of, ids, |args, id| args.bind((*id).to_owned())).await? {
+        contacts.push(read_contact(&row)?);
     }
     add_devices(conn, tenant, &mut contacts).await?;
     Ok(contacts)
@@ -272,27 +262,22 @@ pub(in super::super) async fn contacts(
 async fn add_devices(conn: &mut Conn, tenant: &Tenant, contacts: &mut [Contact]) -> Result<(), StoreError> {
     let ids: Vec<String> = contacts.iter().map(|contact| contact.id.clone()).collect();
     let places: HashMap<&str, usize> = ids.iter().map(String::as_str).zip(0..).collect();
-    for (chunk, mut query) in DEVICES.chunks(&ids) {
-        query = query.bind(tenant.shared());
-        for id in chunk {
-            query = query.bind(id.clone());
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let mut row = Reader::new(&row, 0);
-            let contact: &str = row.get()?;
-            let Some(contact) = places.get(contact).and_then(|index| contacts.get_mut(*index)) else {
-                continue;
-            };
-            contact.devices.push(Device {
-                id: DeviceId(row.get()?),
-                token: row.get()?,
-                platform: row.get()?,
-                provider: row.get()?,
-                registered_at: row.time()?,
-                retired_at: row.maybe_time()?,
-                retired_reason: row.get()?,
-            });
-        }
+    let of = |args: Args| args.bind(tenant.shared());
+    for row in DEVICES.fetch(conn, of, &ids, |args, id| args.bind(id.clone())).await? {
+        let mut row = Reader::new(&row, 0);
+        let contact: &str = row.get()?;
+        let Some(contact) = places.get(contact).and_then(|index| contacts.get_mut(*index)) else {
+            continue;
+        };
+        contact.devices.push(Device {
+            id: DeviceId(row.get()?),
+            token: row.get()?,
+            platform: row.get()?,
+            provider: row.get()?,
+            registered_at: row.time()?,
+            retired_at: row.maybe_time()?,
+            retired_reason: row.get()?,
+        });
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     super::dialect,
-    bulk::{Bulk, Conn, Script},
+    bulk::{Args, Bulk, Conn, Script},
     change::{After, Rows},
     insert::{self, Tried},
     rows::Reader,
@@ -267,17 +267,12 @@ async fn match_by_provider(conn: &mut Conn, waiting: &[Stored]) -> Result<ByProv
     }
     let mut known = ByProviderId::new();
     for (provider, ids) in wanted {
-        for (chunk, mut query) in BY_PROVIDER_ID.chunks(&ids) {
-            query = query.bind(provider.to_owned());
-            for id in chunk {
-                query = query.bind((*id).to_owned());
-            }
-            for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-                let mut row = Reader::new(&row, 0);
-                let id: String = row.get()?;
-                let message = (MessageId(row.get()?), row.get()?);
-                known.insert((provider.to_owned(), id), message);
-            }
+        let of = |args: Args| args.bind(provider.to_owned());
+        for row in BY_PROVIDER_ID.fetch(conn, of, &ids, |args, id| args.bind((*id).to_owned())).await? {
+            let mut row = Reader::new(&row, 0);
+            let id: String = row.get()?;
+            let message = (MessageId(row.get()?), row.get()?);
+            known.insert((provider.to_owned(), id), message);
         }
     }
     Ok(known)
