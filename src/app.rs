@@ -31,12 +31,14 @@ use crate::{
         webhook::{Call, Callee, Refused, Webhooks},
     },
     service::{
-        Deps, Service,
+        Deps, Limits, Service,
         intake::{InboundHttp, Intake, IntakeAnswer},
         providers::{Directory, Probe, ProviderStatus},
     },
     store::{
         self, Store, StoreError,
+        load::{Bounds, Weight},
+        space::Reserve,
         sqlite::{OpenError, Sqlite},
     },
 };
@@ -45,6 +47,8 @@ use crate::{
 const REQUESTS_KEPT: std::time::Duration = std::time::Duration::from_secs(72 * 3600);
 /// How often forgotten requests are removed.
 const PURGE: std::time::Duration = std::time::Duration::from_secs(600);
+/// How often a store that could not be written is tried again.
+const PROBE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +122,7 @@ impl App {
             clock: clock.clone(),
             directory: Arc::new(Adapter(dispatcher.slots().clone(), clock.clone())),
             base_url: config.tenant.base_url.clone(),
-            queue_depth: i64::try_from(config.limits.queue_depth).unwrap_or(i64::MAX),
+            limits: limits(config),
             metrics: metrics.clone(),
             stopping: stopping.clone(),
         });
@@ -142,7 +146,8 @@ impl App {
         let rules = Rules { activities: config.hooks.activities, tickets: config.hooks.tickets };
         loops.spawn(receipts.run(done.clone()));
         loops.spawn(Hooks::new(store.clone(), ids, clock.clone(), rules).run(done.clone()));
-        loops.spawn(purge(store.clone(), clock, done.clone()));
+        loops.spawn(purge(store.clone(), clock.clone(), done.clone()));
+        loops.spawn(probe(store.clone(), clock, done.clone()));
         loops.close();
         Ok(Self {
             api: api.addr,
@@ -156,6 +161,11 @@ impl App {
             done,
             patience: config.dispatch.shutdown,
         })
+    }
+
+    /// Cancelled when the disk did not keep a write. The process has to end then, at once.
+    pub fn broken(&self) -> CancellationToken {
+        self.store.broken()
     }
 
     /// Takes no more calls, lets those under way and the hand-offs under way end (each for as long as configured), then closes the
@@ -195,7 +205,7 @@ impl Desk {
             directory: Arc::new(Adapter(Slots::new(Vec::new()), clock)),
             metrics: Arc::default(),
             base_url: config.tenant.base_url.clone(),
-            queue_depth: i64::MAX,
+            limits: Limits::NONE,
             stopping: stopping.clone(),
         });
         let listen = ([127, 0, 0, 1], 0).into();
@@ -228,7 +238,19 @@ pub async fn open(config: &Config) -> Result<Sqlite, OpenError> {
         Synchronous::Full => store::sqlite::Synchronous::Full,
         Synchronous::Normal => store::sqlite::Synchronous::Normal,
     };
-    Sqlite::open(&config.store.path(), synchronous).await
+    let reserve = Reserve { bytes: config.store.min_free, percent: config.store.min_free_percent };
+    Ok(Sqlite::open(&config.store.path(), synchronous).await?.keep_free(&config.store.path(), reserve))
+}
+
+fn limits(config: &Config) -> Limits {
+    let limits = &config.limits;
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let bounds = Bounds {
+        all: Weight { messages: limits.queue_depth, bytes: bytes(limits.queue_bytes) },
+        tenant: Weight { messages: limits.tenant_queue_depth, bytes: bytes(limits.tenant_queue_bytes) },
+        pending_bytes: bytes(limits.pending_bytes),
+    };
+    Limits { bounds, rate: limits.tenant_rate, burst: limits.tenant_burst }
 }
 
 fn settings(config: &Config) -> dispatch::Settings {
@@ -310,6 +332,19 @@ async fn purge(store: Arc<dyn Store>, clock: Clock, stop: CancellationToken) {
         tokio::select! {
             () = tokio::time::sleep(PURGE) => {}
             () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// While nothing can be written, tries it: where there are no calls, nothing else would find out that it works again.
+async fn probe(store: Arc<dyn Store>, clock: Clock, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PROBE) => {}
+            () = stop.cancelled() => return,
+        }
+        if store.trouble().is_some() && store.probe(clock()).await.is_ok() {
+            tracing::info!("the store can be written again");
         }
     }
 }

@@ -53,19 +53,27 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let system = |error: io::Error| Failure::new(Exit::System, error.to_string());
     let (mut term, mut int) =
         (signal(SignalKind::terminate()).map_err(system)?, signal(SignalKind::interrupt()).map_err(system)?);
+    // A file that may not grow is an error of the write, as a full disk is; without this the signal ends the process.
+    let _room = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(system)?;
     let app = App::start(&config).await.map_err(failure)?;
     welcome(&app, &config).ok();
+    let broken = app.broken();
+    let disk = || {
+        let text = "the disk did not keep a write; start again: only that shows what it holds";
+        Failure::new(Exit::Io, text)
+    };
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+        () = broken.cancelled() => return Err(disk()),
     }
     tracing::info!("stopping: hand-offs under way may end");
     tokio::select! {
         () = app.stop() => tracing::info!("stopped"),
-        _ = term.recv() => tracing::warn!("stopped at once"),
-        _ = int.recv() => tracing::warn!("stopped at once"),
+        _ = term.recv() => return Err(Failure::quiet(Exit::Terminated)),
+        _ = int.recv() => return Err(Failure::quiet(Exit::Interrupted)),
     }
-    Ok(())
+    if broken.is_cancelled() { Err(disk()) } else { Ok(()) }
 }
 
 fn failure(error: StartError) -> Failure {

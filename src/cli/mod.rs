@@ -60,7 +60,7 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
 /// What stands under `hly --help`.
 const AFTER: &str = "\
 Exit codes: 0 done, 1 refused or not ok, 64 wrong usage, 65 damaged store, 69 server unavailable, 70 internal fault,
-71 refused by the system, 75 try again later, 78 wrong configuration.";
+71 refused by the system, 74 the disk failed, 75 try again later, 78 wrong configuration, 130 and 143 ended by a second signal.";
 
 #[derive(Args)]
 #[command(next_help_heading = "Options of every command")]

@@ -4,6 +4,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +15,8 @@ use sqlx::{
         SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
     },
 };
+
+use super::space::{Reserve, Space};
 
 type Db = sqlx::Sqlite;
 
@@ -45,9 +48,12 @@ mod dialect {
     pub(super) fn error(error: sqlx::Error) -> StoreError {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
         // The primary result code is in the low byte. SQLITE_FULL is 13, SQLITE_CORRUPT 11, SQLITE_NOTADB 26.
-        match code.parse::<u32>().map(|code| code & 0xff) {
-            Ok(13) => StoreError::Full,
-            Ok(11 | 26) => StoreError::Corrupt(error.to_string()),
+        let code = code.parse::<u32>().unwrap_or_default();
+        match (code, code & 0xff) {
+            // SQLITE_IOERR_WRITE, _FSYNC, _DIR_FSYNC, _TRUNCATE (https://sqlite.org/rescode.html).
+            (778 | 1034 | 1290 | 1546, _) => StoreError::Broken(error.to_string()),
+            (_, 13) => StoreError::Full,
+            (_, 11 | 26) => StoreError::Corrupt(error.to_string()),
             _ => StoreError::Unavailable(error.to_string()),
         }
     }
@@ -121,6 +127,12 @@ impl Sqlite {
             .await
             .map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))
     }
+
+    /// Keeps so much of the disk under its file free: new work is refused below it, what has begun goes on.
+    #[must_use]
+    pub fn keep_free(self, path: &Path, reserve: Reserve) -> Self {
+        self.on(Arc::new(Space::of(path, reserve)))
+    }
 }
 
 /// One process at a time: the lock lies beside the file and goes with the process.
@@ -141,12 +153,12 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 fn migrator() -> Migrator {
-    let text = include_str!("migrations/0001_init.sql");
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "init".into(),
-        MigrationType::Simple,
-        sqlx::AssertSqlSafe(text).into_sql_str(),
-        false,
-    )])
+    let migration = |version, name: &'static str, text: &'static str| {
+        let text = sqlx::AssertSqlSafe(text).into_sql_str();
+        Migration::new(version, name.into(), MigrationType::Simple, text, false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "init", include_str!("migrations/0001_init.sql")),
+        migration(4, "guard", include_str!("migrations/0004_guard.sql")),
+    ])
 }

@@ -17,7 +17,7 @@ use crate::{
         status::Reason,
         verbs::{By, Queued, Refusal, Row, Wait, apply},
     },
-    store::{Ack, Change, Changed, RequestKey, StoreError},
+    store::{Ack, Change, Changed, RequestKey, StoreError, load::Weight},
 };
 
 static LOAD: Bulk = Bulk::among(
@@ -69,18 +69,36 @@ pub(in super::super) struct After {
     pub(in super::super) receipts: bool,
     /// Receipts may be parked: look for those of a message whose provider id becomes known.
     pub(in super::super) parked: bool,
-    /// By how much more waits in the queue.
-    pub(in super::super) depth: i64,
+    /// By how much more waits in the queue, of whom.
+    pub(in super::super) load: HashMap<Tenant, Weight>,
     /// Contacts that changed.
     pub(in super::super) contacts: bool,
+    /// Something was written for the sake of writing.
+    pub(in super::super) probed: bool,
 }
 
 impl After {
+    /// So much more waits of a tenant.
+    pub(in super::super) fn joins(&mut self, tenant: &Tenant, queued: &Queued) {
+        let load = self.load.entry(tenant.clone()).or_default();
+        *load = load.plus(weight(queued));
+    }
+
+    /// So much less waits of a tenant.
+    pub(in super::super) fn leaves(&mut self, tenant: &Tenant, queued: &Queued) {
+        let load = self.load.entry(tenant.clone()).or_default();
+        *load = load.minus(weight(queued));
+    }
+
     pub(in super::super) fn wake(&mut self, channel: Channel) {
         if !self.wakes.contains(&channel) {
             self.wakes.push(channel);
         }
     }
+}
+
+fn weight(queued: &Queued) -> Weight {
+    Weight { messages: 1, bytes: queued.bytes }
 }
 
 /// The rows of messages, as they were and as they become within one transaction.
@@ -162,6 +180,10 @@ impl Rows {
             self.tries.push(tried);
         }
         result?;
+        let place = self.rows.get_mut(&change.id).and_then(|(_, now)| now.queued.as_mut());
+        if let (Some(bytes), Some(place)) = (change.bytes, place) {
+            place.bytes = bytes;
+        }
         self.get(change.id).map(|row| Changed::Done(Box::new(row.clone()))).ok_or(StoreError::NotFound)
     }
 
@@ -187,7 +209,12 @@ impl Rows {
         script.add(conn, &ERASE_PARTS, &erased, |args, id| args.bind(*id)).await?;
         let (mut places, mut gone) = (Vec::new(), Vec::new());
         for (before, now) in changed.iter().filter(|(before, now)| before.queued != now.queued) {
-            after.depth += i64::from(now.queued.is_some()) - i64::from(before.queued.is_some());
+            if let Some(queued) = &before.queued {
+                after.leaves(&before.state.tenant, queued);
+            }
+            if let Some(queued) = &now.queued {
+                after.joins(&now.state.tenant, queued);
+            }
             match (&now.queued, now.state.channel) {
                 (Some(queued), Some(channel)) => {
                     if queued.wait == Wait::Ready {

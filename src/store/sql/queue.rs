@@ -150,6 +150,30 @@ pub(in super::super) async fn renew(
     RENEW.run(conn, leases, |query, (id, epoch)| query.bind(id.0).bind(*epoch).bind(until.0)).await
 }
 
+/// Gives back leases that are still held under their epoch: their tries may have reached the provider.
+pub(in super::super) async fn release(
+    conn: &mut Conn,
+    leases: &[(MessageId, i64)],
+    now: Timestamp,
+    after: &mut After,
+) -> Result<Swept, StoreError> {
+    let ids: Vec<MessageId> = leases.iter().map(|(id, _)| *id).collect();
+    let mut rows = Rows::default();
+    rows.load(conn, &ids).await?;
+    let mut released = 0;
+    for (id, epoch) in leases {
+        let place = rows.get(*id).and_then(|row| row.queued.as_ref());
+        if place.is_some_and(|place| place.wait == Wait::Leased && place.epoch == *epoch) {
+            rows.step(None, *id, &Step::Release, By { now, actor: "system" })?;
+            released += 1;
+        }
+    }
+    let mut script = Script::default();
+    rows.save(conn, &mut script, after).await?;
+    script.flush(conn).await?;
+    Ok(Swept { released, ended: 0 })
+}
+
 /// Gives back leases that ran out and ends waits that are over.
 pub(in super::super) async fn sweep(
     conn: &mut Conn,

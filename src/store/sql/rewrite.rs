@@ -80,6 +80,9 @@ async fn edit(
     let mut script = Script::default();
     let mut queued = row.queued.clone();
     if let (Some(queued), Some(channel)) = (&mut queued, message.state.channel) {
+        after.leaves(&work.tenant, queued);
+        queued.bytes = message.bytes();
+        after.joins(&work.tenant, queued);
         queued.due_at = message.state.scheduled_at.unwrap_or(queued.due_at);
         queued.expires_at = message.state.expires_at.unwrap_or(queued.due_at.plus(verbs::MAX_LIFETIME));
         insert::places(conn, &mut script, &[change::place(&message.state, channel, queued)]).await?;

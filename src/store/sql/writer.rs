@@ -5,13 +5,14 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        Arc,
+        atomic::Ordering,
     },
+    time::Duration,
 };
 
 use sqlx::Connection as _;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,12 +22,13 @@ use super::{
     entities,
     insert::{self, Place},
     queue, receipts, rewrite,
+    signals::Signals,
 };
 use crate::{
     model::{Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
     store::{
         Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite, Effects,
-        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
+        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, load::Load,
     },
 };
 
@@ -34,6 +36,8 @@ use crate::{
 const GROUP: usize = 1_000;
 /// Jobs waiting for the writer at most; more have to wait to be taken in.
 const WAITING: usize = 4_096;
+/// How long work waits to be taken in. Nothing of it is done when it is not.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One piece of work.
 pub(in super::super) enum Work {
@@ -43,6 +47,8 @@ pub(in super::super) enum Work {
     Claim(Claim),
     Renew(Vec<(MessageId, i64)>, Timestamp),
     Sweep(Timestamp, bool),
+    Release(Vec<(MessageId, i64)>, Timestamp),
+    Probe(Timestamp),
     PutReceipts(Vec<NewReceipt>),
     ApplyReceipts(Timestamp, i64),
     Effects(Box<Effects>),
@@ -78,30 +84,11 @@ pub(in super::super) struct Writer {
     closed: CancellationToken,
 }
 
-/// What the writer tells after a commit.
-pub(in super::super) struct Signals {
-    pub(in super::super) log: watch::Sender<u64>,
-    pub(in super::super) receipts: watch::Sender<u64>,
-    pub(in super::super) contacts: watch::Sender<u64>,
-    pub(in super::super) taker: OnceLock<Arc<dyn Taker>>,
-    /// Messages in the queue.
-    pub(in super::super) depth: AtomicI64,
-    /// Receipts may be parked.
-    pub(in super::super) parked: AtomicBool,
-}
-
 impl Writer {
     /// Starts the writer on its own connection. It ends when the last handle is gone.
-    pub(in super::super) fn start(conn: Conn, depth: i64) -> Self {
+    pub(in super::super) fn start(conn: Conn, load: Arc<Load>) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let signals = Arc::new(Signals {
-            log: watch::Sender::new(0),
-            receipts: watch::Sender::new(0),
-            contacts: watch::Sender::new(0),
-            taker: OnceLock::new(),
-            depth: AtomicI64::new(depth),
-            parked: AtomicBool::new(true),
-        });
+        let signals = Arc::new(Signals::new(load));
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
         let (ends, end) = (closing.clone(), closed.clone().drop_guard());
         let running = write(conn, waiting, signals.clone(), ends);
@@ -123,7 +110,8 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Unavailable("the writer has stopped".to_owned());
         let job = Job { work, answer: None, reply: Some(reply) };
-        self.jobs.send(job).await.map_err(|_| gone())?;
+        let taken = tokio::time::timeout(PATIENCE, self.jobs.send(job)).await;
+        taken.map_err(|_| StoreError::Unavailable("the writer is behind".to_owned()))?.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -149,22 +137,56 @@ async fn write(
                 finish(&mut jobs, after, &signals);
                 continue;
             }
-            Err(error) => error,
+            Err(error) => signals.failed(error),
         };
-        if jobs.len() == 1 {
-            answer(&mut jobs.swap_remove(0), Err(trouble));
-            continue;
-        }
-        // One of them spoils the group: each gets a transaction of its own.
-        tracing::warn!(error = %trouble, jobs = jobs.len(), "a group of writes failed; trying them one by one");
-        for mut job in jobs.drain(..) {
-            match transact(&mut conn, std::slice::from_mut(&mut job), &signals).await {
-                Ok(after) => finish(&mut vec![job], after, &signals),
-                Err(error) => answer(&mut job, Err(error)),
-            }
+        let whole = match trouble {
+            StoreError::Broken(_) => Err(trouble),
+            trouble => one_by_one(&mut conn, &mut jobs, &signals, trouble).await,
+        };
+        if let Err(broken) = whole {
+            // No more is written, and nothing is closed, for that would sync the file once more: the system has reported the loss and
+            // would report success now.
+            tracing::error!(error = %broken, "the disk did not keep a write; only a new start can tell what holds");
+            signals.broken.cancel();
+            jobs.iter_mut().for_each(|job| answer(job, Err(StoreError::Broken(broken.to_string()))));
+            std::mem::forget(conn);
+            return;
         }
     }
     conn.close().await.ok();
+}
+
+/// After a group failed: one of its jobs may have spoilt it, so each gets a transaction of its own. On a full disk new work is refused
+/// at once, so that what is left of it goes to the results of what had begun.
+async fn one_by_one(
+    conn: &mut Conn,
+    jobs: &mut Vec<Job>,
+    signals: &Signals,
+    trouble: StoreError,
+) -> Result<(), StoreError> {
+    if jobs.len() == 1 {
+        answer(&mut jobs.swap_remove(0), Err(trouble));
+        return Ok(());
+    }
+    tracing::warn!(error = %trouble, jobs = jobs.len(), "a group of writes failed; trying them one by one");
+    let full = matches!(trouble, StoreError::Full);
+    let mut rest = std::mem::take(jobs).into_iter();
+    while let Some(mut job) = rest.next() {
+        if full && matches!(job.work, Work::Accept(_)) {
+            answer(&mut job, Err(StoreError::Full));
+            continue;
+        }
+        match transact(conn, std::slice::from_mut(&mut job), signals).await.map_err(|error| signals.failed(error)) {
+            Ok(after) => finish(&mut vec![job], after, signals),
+            Err(broken @ StoreError::Broken(_)) => {
+                jobs.push(job);
+                jobs.extend(rest);
+                return Err(broken);
+            }
+            Err(error) => answer(&mut job, Err(error)),
+        }
+    }
+    Ok(())
 }
 
 fn answer(job: &mut Job, with: Result<Answer, StoreError>) {
@@ -175,7 +197,10 @@ fn answer(job: &mut Job, with: Result<Answer, StoreError>) {
 }
 
 fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
-    signals.depth.fetch_add(after.depth, Ordering::Relaxed);
+    if after.log || after.probed {
+        signals.wrote();
+    }
+    signals.load.moved(after.load);
     signals.parked.store(after.parked, Ordering::Relaxed);
     for (slot, claimed) in after.slots {
         slot(claimed);
@@ -299,9 +324,9 @@ fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Pl
             }
             None => after.wake(channel),
         }
+        after.joins(&state.tenant, &queued);
         places.push(change::place(state, channel, &queued));
     }
-    after.depth += places.len() as i64;
     (places, events)
 }
 
@@ -338,6 +363,8 @@ async fn other(
         Work::Claim(work) => Ok(Answer::Claimed(queue::claim(conn, work, after).await?)),
         Work::Renew(leases, until) => queue::renew(conn, leases, *until).await.map(|()| unit),
         Work::Sweep(now, all) => Ok(Answer::Swept(queue::sweep(conn, *now, *all, after).await?)),
+        Work::Release(leases, now) => Ok(Answer::Swept(queue::release(conn, leases, *now, after).await?)),
+        Work::Probe(now) => entities::probe(conn, *now, after).await.map(|()| Ok(unit))?,
         Work::PutReceipts(new) => match receipts::take(conn, new, after).await {
             // Whatever is wrong with a stored row, what the vendor said is kept.
             Err(StoreError::Corrupt(problem)) => {

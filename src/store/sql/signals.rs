@@ -1,0 +1,69 @@
+//! What the writer tells the rest of the store.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{StoreError, Taker, load::Load, space::Space};
+
+/// What the writer tells after a commit.
+pub(in super::super) struct Signals {
+    pub(in super::super) log: watch::Sender<u64>,
+    pub(in super::super) receipts: watch::Sender<u64>,
+    pub(in super::super) contacts: watch::Sender<u64>,
+    pub(in super::super) taker: OnceLock<Arc<dyn Taker>>,
+    /// What waits in the queue.
+    pub(in super::super) load: Arc<Load>,
+    /// Receipts may be parked.
+    pub(in super::super) parked: AtomicBool,
+    /// The disk under it, when it is one of this machine.
+    pub(in super::super) space: OnceLock<Arc<Space>>,
+    /// Cancelled when the disk did not keep a write.
+    pub(in super::super) broken: CancellationToken,
+    /// Since when nothing can be written.
+    trouble: Mutex<Option<Instant>>,
+}
+
+impl Signals {
+    /// Of a store in which so much waits.
+    pub(in super::super) fn new(load: Arc<Load>) -> Self {
+        Self {
+            log: watch::Sender::new(0),
+            receipts: watch::Sender::new(0),
+            contacts: watch::Sender::new(0),
+            taker: OnceLock::new(),
+            load,
+            parked: AtomicBool::new(true),
+            space: OnceLock::new(),
+            broken: CancellationToken::new(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// For how long nothing could be written.
+    pub(in super::super) fn trouble(&self) -> Option<Duration> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    }
+
+    /// A write went through.
+    pub(in super::super) fn wrote(&self) {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Why a transaction failed. A write that the system refused for want of room is no broken disk.
+    pub(in super::super) fn failed(&self, error: StoreError) -> StoreError {
+        let no_room = |_: &String| self.space.get().is_some_and(|space| space.is_out());
+        let error = match error {
+            StoreError::Broken(what) if no_room(&what) => StoreError::Full,
+            error => error,
+        };
+        if matches!(error, StoreError::Full | StoreError::Unavailable(_) | StoreError::Broken(_)) {
+            self.trouble.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        }
+        error
+    }
+}
