@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod back_pressure;
 mod bad_input;
 mod cancel_race;
 mod chat_stream;
@@ -18,8 +19,10 @@ mod idempotency;
 mod kill9;
 mod out_of_order;
 mod retry_backoff;
+mod rolling_restart;
 mod second_process;
 mod smtp_content;
+mod storage;
 mod tenancy_keys;
 mod twilio_callbacks;
 mod verbs;
