@@ -36,7 +36,7 @@ use crate::{
         providers::{Directory, Probe, ProviderStatus},
     },
     store::{
-        self, Store, StoreError,
+        self, Defect, Schema, Store, StoreError,
         load::{Bounds, Weight},
         space::Reserve,
         sqlite::{OpenError, Sqlite},
@@ -47,6 +47,10 @@ use crate::{
 const REQUESTS_KEPT: std::time::Duration = std::time::Duration::from_secs(72 * 3600);
 /// How often forgotten requests are removed.
 const PURGE: std::time::Duration = std::time::Duration::from_secs(600);
+/// A try that may take less would never end well.
+const SHORTEST_TRY: std::time::Duration = std::time::Duration::from_secs(1);
+/// One that may take more holds its place at the provider, and its message, for too long.
+const LONGEST_TRY: std::time::Duration = std::time::Duration::from_secs(3_600);
 /// How often a store that could not be written is tried again.
 const PROBE: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -130,11 +134,17 @@ impl App {
             service.ensure_examples().await.ok();
         }
         // The listeners first: a port that is taken must not have started any hand-off.
-        let render = metrics.clone();
+        let (render, counted) = (metrics.clone(), store.clone());
         let api = api::serve(
             api_config(config)?,
             service.clone(),
-            Arc::new(move || render.render()),
+            Arc::new(move || {
+                let waiting = counted.load().all();
+                render.queue_messages.set(waiting.messages);
+                render.queue_bytes.set(waiting.bytes);
+                render.quarantined.set(i64::try_from(counted.quarantined()).unwrap_or(i64::MAX));
+                render.render()
+            }),
             stopping.clone(),
         )
         .await?;
@@ -242,6 +252,27 @@ pub async fn open(config: &Config) -> Result<Sqlite, OpenError> {
     Ok(Sqlite::open(&config.store.path(), synchronous).await?.keep_free(&config.store.path(), reserve))
 }
 
+/// How far the tables of a configuration's store are, and how far this program wants them.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn schema(config: &Config) -> Result<Schema, OpenError> {
+    store::sqlite::schema(&config.store.path()).await
+}
+
+/// What is wrong in a configuration's store; repaired with `repair`, as far as it can be. Nothing when there is no store yet.
+///
+/// # Errors
+/// When another process has it, or it cannot be used.
+pub async fn examine(config: &Config, repair: bool) -> Result<Vec<Defect>, OpenError> {
+    let path = config.store.path();
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let now = clock::system()();
+    store::sqlite::examine(&path, repair.then_some(now)).await
+}
+
 fn limits(config: &Config) -> Limits {
     let limits = &config.limits;
     let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -283,6 +314,11 @@ fn slot(config: &Config, provider: &ProviderConfig, receipts: &Receipts) -> Resu
     })?;
     let context = BuildContext { name: provider.name.clone(), receipts: receipts.sink(&provider.name) };
     let instance = (descriptor.build)(&provider.settings, context).map_err(bad)?;
+    let deadline = instance.profile().attempt_deadline;
+    if !(SHORTEST_TRY..=LONGEST_TRY).contains(&deadline) {
+        let text = format!("makes a try of {} s; it must be from 1 s to 1 h", deadline.as_secs());
+        return Err(bad(headlessly_providers::contract::ConfigError::new("timeout", text)));
+    }
     let places = provider.max_in_flight.unwrap_or(instance.profile().max_in_flight);
     let mut slot = Slot::new(&provider.name, instance, Some(places.min(config.dispatch.max_in_flight)));
     slot.channels.clone_from(&provider.channels);

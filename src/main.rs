@@ -8,10 +8,10 @@ use std::{
 use async_trait::async_trait;
 use headlessly_communication::{
     api::ServeError,
-    app::{App, Desk, StartError},
-    cli::{self, Exit, Failure, Host, Part, Started},
+    app::{self, App, Desk, StartError},
+    cli::{self, Exit, Failure, Flaw, Host, Part, Started, Tables},
     config::Config,
-    store::sqlite::OpenError,
+    store::{Defect, Store as _, sqlite::OpenError},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +32,26 @@ struct Program;
 impl Host for Program {
     async fn serve(&self, config: Config) -> Result<(), Failure> {
         serve(config).await
+    }
+
+    async fn tables(&self, config: &Config) -> Result<Tables, Failure> {
+        let schema = app::schema(config).await.map_err(|error| failure(error.into()))?;
+        Ok(Tables { has: schema.has, wants: schema.wants })
+    }
+
+    async fn migrate(&self, config: &Config) -> Result<(), Failure> {
+        let store = app::open(config).await.map_err(|error| failure(error.into()))?;
+        store.close().await;
+        Ok(())
+    }
+
+    async fn examine(&self, config: &Config, repair: bool) -> Result<Vec<Flaw>, Failure> {
+        let defects = app::examine(config, repair).await.map_err(|error| failure(error.into()))?;
+        let flaw = |defect: Defect| Flaw {
+            text: if defect.count == 1 { defect.text } else { format!("{}: {}", defect.count, defect.text) },
+            repaired: defect.repaired,
+        };
+        Ok(defects.into_iter().map(flaw).collect())
     }
 
     async fn start(&self, config: Config, part: Part) -> Result<Started, Failure> {
@@ -81,7 +101,8 @@ fn failure(error: StartError) -> Failure {
         StartError::Open(OpenError::Locked(_)) => Exit::TryAgain,
         StartError::Open(OpenError::Io(..)) | StartError::Listen(ServeError::Bind { .. }) => Exit::System,
         StartError::Open(OpenError::Database(..)) | StartError::Store(_) => Exit::Data,
-        StartError::Provider(..)
+        StartError::Open(OpenError::Newer(..))
+        | StartError::Provider(..)
         | StartError::Insecure(_)
         | StartError::Tls(..)
         | StartError::Listen(ServeError::Tls(_)) => Exit::Config,

@@ -18,7 +18,9 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
         return Err(format!("has no unit; write {digits}MiB, or B, KiB, GiB, TiB"));
     }
     let Some((_, length)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-        return Err("must be a whole number and one of the units B, KiB, MiB, GiB, TiB, like 512MiB".to_owned());
+        return Err(
+            "must be a whole number and one of the units B, KiB, MiB, GiB, TiB, like 512MiB".to_owned()
+        );
     };
     let number = digits.parse::<u64>().ok();
     number
@@ -33,7 +35,9 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, bytes) in [("0B", 0), ("1B", 1), ("2KiB", 2_048), ("512MiB", 536_870_912), ("1TiB", 1 << 40)] {
+        for (text, bytes) in
+            [("0B", 0), ("1B", 1), ("2KiB", 2_048), ("512MiB", 536_870_912), ("1TiB", 1 << 40)]
+        {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
         for text in ["", "MiB", "5", "-1B", "1.5GiB", "1MB", "1 MiB", "9223372036854775808B", "99999999TiB"] {

@@ -34,7 +34,8 @@ impl Taker for Dispatcher {
     fn reserve(&self, channel: Channel, priority: Priority) -> Option<(Slot, Duration)> {
         let inner = &self.inner;
         let backlog = inner.lanes[&channel].backlog.load(Ordering::Relaxed);
-        if inner.stop.is_cancelled() || inner.is_blocked() || (backlog && priority != Priority::Transactional) {
+        if inner.stop.is_cancelled() || inner.is_blocked() || (backlog && priority != Priority::Transactional)
+        {
             return None;
         }
         let seat = inner.slots.seat(channel, inner.now())?;

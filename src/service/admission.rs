@@ -124,10 +124,12 @@ impl Service {
 }
 
 /// The room that messages need.
-pub(super) fn weight_of<'m>(messages: impl IntoIterator<Item = &'m Arc<crate::model::message::Message>>) -> Weight {
-    messages.into_iter().fold(Weight::default(), |sum, message| {
-        sum.plus(Weight { messages: 1, bytes: message.bytes() })
-    })
+pub(super) fn weight_of<'m>(
+    messages: impl IntoIterator<Item = &'m Arc<crate::model::message::Message>>,
+) -> Weight {
+    messages
+        .into_iter()
+        .fold(Weight::default(), |sum, message| sum.plus(Weight { messages: 1, bytes: message.bytes() }))
 }
 
 /// Names the tenant and the time to come back.
@@ -141,7 +143,8 @@ fn no_room(full: &NoRoom, caller: &Caller) -> Error {
     let kind = Kind::ResourceExhausted;
     match bound {
         Bound::AllMessages => {
-            let message = format!("{used} messages wait, and limits.queue_depth is {limit}; send again later");
+            let message =
+                format!("{used} messages wait, and limits.queue_depth is {limit}; send again later");
             Error::new(kind, "QUEUE_FULL", message)
         }
         Bound::AllBytes => {
@@ -177,7 +180,8 @@ mod tests {
     #[test]
     fn a_bucket_empties_by_the_burst_and_fills_by_the_rate() {
         let (paces, tenant, now) = (Paces::default(), Tenant::default(), Instant::now());
-        let take = |count, seconds: f64| paces.take(&tenant, count, &LIMITS, now + Duration::from_secs_f64(seconds));
+        let take =
+            |count, seconds: f64| paces.take(&tenant, count, &LIMITS, now + Duration::from_secs_f64(seconds));
         assert_eq!(take(20, 0.0), Ok(()));
         let wait = take(1, 0.0).unwrap_err();
         assert!((wait.as_secs_f64() - 0.1).abs() < 1e-6, "{wait:?}: the time until there is a token");

@@ -144,12 +144,7 @@ impl Load {
     ///
     /// # Errors
     /// The first bound that stands in the way: the tenant's own before everybody's.
-    pub fn admit(
-        self: &Arc<Self>,
-        tenant: &Tenant,
-        weight: Weight,
-        bounds: &Bounds,
-    ) -> Result<Room, NoRoom> {
+    pub fn admit(self: &Arc<Self>, tenant: &Tenant, weight: Weight, bounds: &Bounds) -> Result<Room, NoRoom> {
         let now = Instant::now();
         let mut inner = self.inner();
         let none = Share::default();
@@ -328,12 +323,20 @@ mod tests {
         let now = Instant::now();
         let mut share = Share::default();
         share.moved(of(1_000, 1_000), now);
-        assert_eq!(share.fits(of(1, 1), of(1_000, 9_999), (Bound::AllMessages, Bound::AllBytes), now).unwrap_err().wait, UNKNOWN);
+        assert_eq!(
+            share
+                .fits(of(1, 1), of(1_000, 9_999), (Bound::AllMessages, Bound::AllBytes), now)
+                .unwrap_err()
+                .wait,
+            UNKNOWN
+        );
         let second = Duration::from_secs(1);
         share.moved(of(0, 0), now);
         share.pace = Some(Pace { since: now, left: of(0, 0), rate: (0.0, 0.0) });
         share.moved(of(-50, -50), now + second);
-        let refused = |more| share.fits(of(more, 1), of(950, 9_999), (Bound::AllMessages, Bound::AllBytes), now + second);
+        let refused = |more| {
+            share.fits(of(more, 1), of(950, 9_999), (Bound::AllMessages, Bound::AllBytes), now + second)
+        };
         assert_eq!(refused(100).unwrap_err().wait, second * 2);
         assert_eq!(refused(1).unwrap_err().wait, SOONEST);
         assert_eq!(refused(50_000).unwrap_err().wait, LATEST);

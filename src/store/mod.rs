@@ -157,6 +157,26 @@ pub trait Reads: Send + Sync {
     async fn key(&self, tenant: &Tenant, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError>;
 }
 
+/// How far a database's tables are: versions, 0 for one that is not made yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// What it has.
+    pub has: i64,
+    /// What this program wants.
+    pub wants: i64,
+}
+
+/// Something in a store that should not be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// What, for people.
+    pub text: String,
+    /// How many.
+    pub count: usize,
+    /// It is not there any more.
+    pub repaired: bool,
+}
+
 /// Both halves, and what runs beside them.
 #[async_trait]
 pub trait Store: Reads + Writes {
@@ -174,6 +194,9 @@ pub trait Store: Reads + Writes {
 
     /// How many messages wait in the queue, scheduled and held ones too.
     fn queued(&self) -> i64;
+
+    /// Places in the queue that could not be read and were set aside, since the start.
+    fn quarantined(&self) -> u64;
 
     /// For how long nothing could be written; `None` while writes work.
     fn trouble(&self) -> Option<std::time::Duration>;

@@ -16,12 +16,18 @@ use sqlx::{
     },
 };
 
-use super::space::{Reserve, Space};
+use super::{
+    Schema,
+    space::{Reserve, Space},
+};
 
 type Db = sqlx::Sqlite;
 
+mod examine;
 #[path = "sql/mod.rs"]
 mod sql;
+
+pub use examine::examine;
 
 /// What differs between databases.
 mod dialect {
@@ -81,6 +87,11 @@ pub enum OpenError {
     /// The database in it cannot be used.
     #[error("{0} cannot be used as a store: {1}")]
     Database(PathBuf, String),
+    /// A newer version of this program has been at it.
+    #[error(
+        "{0} has tables of version {1}, and this program knows them up to {2}; use the newer program again, or restore a backup"
+    )]
+    Newer(PathBuf, i64, i64),
 }
 
 /// The readers beside the writer.
@@ -113,6 +124,7 @@ impl Sqlite {
             .pragma("temp_store", "memory")
             .with_regexp();
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(database)?;
+        not_newer(&mut writer, path).await?;
         migrator()
             .run_direct(None, &mut writer, false)
             .await
@@ -150,6 +162,45 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(io(error)),
     }
+}
+
+/// How far the tables in a file are. Changes nothing; a file that is not there has none.
+///
+/// # Errors
+/// When it is no database.
+pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
+    if !path.exists() {
+        return Ok(Schema { has: 0, wants: newest() });
+    }
+    let database = |error: sqlx::Error| OpenError::Database(path.to_owned(), error.to_string());
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let mut conn = SqliteConnection::connect_with(&options).await.map_err(database)?;
+    let has = version(&mut conn).await.map_err(database)?;
+    conn.close().await.map_err(database)?;
+    Ok(Schema { has, wants: newest() })
+}
+
+/// Refuses tables that a newer program made: what they mean is not known here.
+async fn not_newer(conn: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let has = version(conn).await.map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))?;
+    if has > newest() { Err(OpenError::Newer(path.to_owned(), has, newest())) } else { Ok(()) }
+}
+
+async fn version(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let migrated: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+            .fetch_one(&mut *conn)
+            .await?;
+    if migrated == 0 {
+        return Ok(0);
+    }
+    let version: Option<i64> =
+        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success").fetch_one(conn).await?;
+    Ok(version.unwrap_or(0))
+}
+
+fn newest() -> i64 {
+    migrator().iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 fn migrator() -> Migrator {

@@ -11,6 +11,7 @@ mod bad_input;
 mod cancel_race;
 mod chat_stream;
 mod crash_ambiguous;
+mod doctor;
 mod explain_find;
 mod failed_ticket;
 mod fcm_unregistered;

@@ -35,7 +35,8 @@ async fn feed(client: usize, serving: watch::Receiver<Clients>, acknowledged: Ar
             match api.messages().send(request).await {
                 Ok(message) => break message.into_inner().id,
                 Err(status) => {
-                    let transport = std::error::Error::source(&status).is_some() || reason(&status).is_empty();
+                    let transport =
+                        std::error::Error::source(&status).is_some() || reason(&status).is_empty();
                     let retriable = status.code() == Code::Unavailable || transport;
                     assert!(retriable, "no repetition settles {status:?}");
                 }
@@ -53,8 +54,9 @@ async fn a_restart_under_load_loses_nothing_and_doubles_nothing() {
     let mut process = TestProcess::start(folder.path(), &toml).await;
     let (serve, serving) = watch::channel(process.api.clone());
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
-    let feeders: Vec<_> =
-        (0..CLIENTS).map(|client| tokio::spawn(feed(client, serving.clone(), acknowledged.clone()))).collect();
+    let feeders: Vec<_> = (0..CLIENTS)
+        .map(|client| tokio::spawn(feed(client, serving.clone(), acknowledged.clone())))
+        .collect();
     for restart in RESTARTS {
         sink.wait_for(restart).await;
         assert!(process.terminate().await.success(), "asked to end it ends well");
@@ -79,11 +81,14 @@ async fn a_restart_under_load_loses_nothing_and_doubles_nothing() {
 async fn what_does_not_end_in_time_is_given_back_as_what_may_have_been_sent() {
     let answers = Arc::new(AtomicBool::new(false));
     let answering = answers.clone();
-    let gateway = Gateway::start(move |request: Received| {
-        let answers = answering.load(Ordering::SeqCst);
-        async move { if answers { taken(request).await } else { std::future::pending::<(u16, Value)>().await } }
-    })
-    .await;
+    let gateway =
+        Gateway::start(move |request: Received| {
+            let answers = answering.load(Ordering::SeqCst);
+            async move {
+                if answers { taken(request).await } else { std::future::pending::<(u16, Value)>().await }
+            }
+        })
+        .await;
     let folder = tempfile::tempdir().unwrap();
     let toml = format!("[dispatch]\nshutdown = \"1s\"\n{}", http("gateway", gateway.url(), ""));
     let process = TestProcess::start(folder.path(), &toml).await;

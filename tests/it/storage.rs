@@ -63,7 +63,11 @@ async fn what_was_acknowledged_survives_a_file_that_may_not_grow() {
         }
         assert!(acknowledged.len() < 1_000, "the limit is not felt");
     };
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "STORAGE_FULL"), "{refused:?}");
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::Unavailable, "STORAGE_FULL"),
+        "{refused:?}"
+    );
     assert!(acknowledged.len() > 5);
     // It lives, and still answers what needs no room.
     assert_eq!(process.api.get(&acknowledged[0]).await.id, acknowledged[0]);

@@ -6,7 +6,7 @@ use super::{
     super::dialect,
     bulk::{Bulk, Conn, Script},
     insert::{self, Place, Tried},
-    rows::{full_row, place_columns, reporting_number, state_columns},
+    rows::{Reader, full_row, place_columns, reporting_number, state_columns},
 };
 use crate::{
     model::{
@@ -73,6 +73,8 @@ pub(in super::super) struct After {
     pub(in super::super) load: HashMap<Tenant, Weight>,
     /// Contacts that changed.
     pub(in super::super) contacts: bool,
+    /// Places in the queue that were set aside.
+    pub(in super::super) quarantined: u64,
     /// Something was written for the sake of writing.
     pub(in super::super) probed: bool,
 }
@@ -105,6 +107,8 @@ fn weight(queued: &Queued) -> Weight {
 #[derive(Default)]
 pub(in super::super) struct Rows {
     rows: HashMap<MessageId, (Row, Row)>,
+    /// Those that are there and cannot be read, with the reason.
+    unreadable: HashMap<MessageId, String>,
     events: Vec<NewEvent>,
     tries: Vec<Tried>,
     recipients: Vec<(MessageId, String)>,
@@ -126,11 +130,29 @@ impl Rows {
                 query = query.bind(*id);
             }
             for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-                let row = full_row(&row)?;
-                self.rows.insert(row.state.id, (row.clone(), row));
+                match full_row(&row) {
+                    Ok(row) => drop(self.rows.insert(row.state.id, (row.clone(), row))),
+                    Err(StoreError::Corrupt(what)) => {
+                        self.unreadable.insert(MessageId(Reader::new(&row, 0).get()?), what);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether every row that was loaded could be read.
+    pub(in super::super) fn readable(&self) -> Result<(), StoreError> {
+        self.unreadable.values().next().map_or(Ok(()), |what| Err(StoreError::Corrupt(what.clone())))
+    }
+
+    /// Why there is nothing to go by for this message.
+    pub(in super::super) fn defect(&self, id: MessageId) -> Option<String> {
+        if self.rows.contains_key(&id) {
+            return None;
+        }
+        Some(self.unreadable.get(&id).cloned().unwrap_or_else(|| "there is no such message".to_owned()))
     }
 
     /// The row as it is now.
@@ -146,7 +168,10 @@ impl Rows {
         step: &crate::model::verbs::Step,
         by: By<'_>,
     ) -> Result<(), StoreError> {
-        let (_, row) = self.rows.get_mut(&id).ok_or(StoreError::NotFound)?;
+        let Some((_, row)) = self.rows.get_mut(&id) else {
+            let what = self.unreadable.get(&id);
+            return Err(what.map_or(StoreError::NotFound, |what| StoreError::Corrupt(what.clone())));
+        };
         if tenant.is_some_and(|tenant| *tenant != row.state.tenant) {
             return Err(StoreError::NotFound);
         }

@@ -327,6 +327,10 @@ impl Store for SqlStore {
         self.load().all().messages
     }
 
+    fn quarantined(&self) -> u64 {
+        self.writer.signals.quarantined.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     fn trouble(&self) -> Option<Duration> {
         self.writer.signals.trouble()
     }

@@ -6,6 +6,7 @@ pub(super) mod entities;
 pub(super) mod facade;
 pub(super) mod insert;
 pub(super) mod load;
+pub(super) mod quarantine;
 pub(super) mod queue;
 pub(super) mod read;
 pub(super) mod receipts;

@@ -45,6 +45,9 @@ async fn edit(
 ) -> Result<Result<Changed, StoreError>, StoreError> {
     let mut rows = Rows::default();
     rows.load(conn, &[work.id]).await?;
+    if let Err(error) = rows.readable() {
+        return Ok(Err(error));
+    }
     let Some(row) = rows.get(work.id).filter(|row| row.state.tenant == work.tenant).cloned() else {
         return Ok(Err(StoreError::NotFound));
     };

@@ -1,7 +1,10 @@
 //! What the writer tells the rest of the store.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,6 +25,8 @@ pub(in super::super) struct Signals {
     pub(in super::super) parked: AtomicBool,
     /// The disk under it, when it is one of this machine.
     pub(in super::super) space: OnceLock<Arc<Space>>,
+    /// Places in the queue that were set aside since the start.
+    pub(in super::super) quarantined: AtomicU64,
     /// Cancelled when the disk did not keep a write.
     pub(in super::super) broken: CancellationToken,
     /// Since when nothing can be written.
@@ -39,6 +44,7 @@ impl Signals {
             load,
             parked: AtomicBool::new(true),
             space: OnceLock::new(),
+            quarantined: AtomicU64::new(0),
             broken: CancellationToken::new(),
             trouble: Mutex::default(),
         }

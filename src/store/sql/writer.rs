@@ -4,10 +4,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Arc,
-        atomic::Ordering,
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -176,7 +173,10 @@ async fn one_by_one(
             answer(&mut job, Err(StoreError::Full));
             continue;
         }
-        match transact(conn, std::slice::from_mut(&mut job), signals).await.map_err(|error| signals.failed(error)) {
+        match transact(conn, std::slice::from_mut(&mut job), signals)
+            .await
+            .map_err(|error| signals.failed(error))
+        {
             Ok(after) => finish(&mut vec![job], after, signals),
             Err(broken @ StoreError::Broken(_)) => {
                 jobs.push(job);
@@ -201,6 +201,7 @@ fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
         signals.wrote();
     }
     signals.load.moved(after.load);
+    signals.quarantined.fetch_add(after.quarantined, Ordering::Relaxed);
     signals.parked.store(after.parked, Ordering::Relaxed);
     for (slot, claimed) in after.slots {
         slot(claimed);

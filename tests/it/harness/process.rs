@@ -97,7 +97,7 @@ impl TestProcess {
         within("the end of the process", wait).await.unwrap()
     }
 
-    /// Runs a command to its end; returns its exit code and what it wrote to standard error.
+    /// Runs a command to its end; returns its exit code and what it wrote, to standard error first.
     pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
         Self::run_with(folder, arguments, &[]).await
     }
@@ -112,7 +112,8 @@ impl TestProcess {
         command.args(arguments).envs(variables.iter().copied());
         let output = tokio::task::spawn_blocking(move || command.output().unwrap());
         let output = within("the end of a command", output).await.unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let text = [output.stderr, output.stdout].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 }
 
