@@ -3,6 +3,10 @@
 //! [`App::start`] puts the parts together, in the order in which a message meets them; [`App::stop`] takes them apart so that
 //! everything acknowledged is either done or found again.
 
+mod limits;
+mod tables;
+mod upkeep;
+
 use std::{collections::HashMap, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
@@ -36,23 +40,18 @@ use crate::{
         providers::{Directory, Probe, ProviderStatus},
     },
     store::{
-        self, Defect, Schema, Store, StoreError,
-        load::{Bounds, Weight},
+        self, Store, StoreError,
         space::Reserve,
         sqlite::{OpenError, Sqlite},
     },
 };
 
-/// How long requests are remembered for their repetitions.
-const REQUESTS_KEPT: std::time::Duration = std::time::Duration::from_secs(72 * 3600);
-/// How often forgotten requests are removed.
-const PURGE: std::time::Duration = std::time::Duration::from_secs(600);
 /// A try that may take less would never end well.
 const SHORTEST_TRY: std::time::Duration = std::time::Duration::from_secs(1);
 /// One that may take more holds its place at the provider, and its message, for too long.
 const LONGEST_TRY: std::time::Duration = std::time::Duration::from_secs(3_600);
-/// How often a store that could not be written is tried again.
-const PROBE: std::time::Duration = std::time::Duration::from_secs(1);
+
+pub use tables::{examine, schema};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +125,7 @@ impl App {
             clock: clock.clone(),
             directory: Arc::new(Adapter(dispatcher.slots().clone(), clock.clone())),
             base_url: config.tenant.base_url.clone(),
-            limits: limits(config),
+            limits: limits::of(config),
             metrics: metrics.clone(),
             stopping: stopping.clone(),
         });
@@ -156,8 +155,8 @@ impl App {
         let rules = Rules { activities: config.hooks.activities, tickets: config.hooks.tickets };
         loops.spawn(receipts.run(done.clone()));
         loops.spawn(Hooks::new(store.clone(), ids, clock.clone(), rules).run(done.clone()));
-        loops.spawn(purge(store.clone(), clock.clone(), done.clone()));
-        loops.spawn(probe(store.clone(), clock, done.clone()));
+        loops.spawn(upkeep::purge(store.clone(), clock.clone(), done.clone()));
+        loops.spawn(upkeep::probe(store.clone(), clock, done.clone()));
         loops.close();
         Ok(Self {
             api: api.addr,
@@ -252,38 +251,6 @@ pub async fn open(config: &Config) -> Result<Sqlite, OpenError> {
     Ok(Sqlite::open(&config.store.path(), synchronous).await?.keep_free(&config.store.path(), reserve))
 }
 
-/// How far the tables of a configuration's store are, and how far this program wants them.
-///
-/// # Errors
-/// When it cannot be read.
-pub async fn schema(config: &Config) -> Result<Schema, OpenError> {
-    store::sqlite::schema(&config.store.path()).await
-}
-
-/// What is wrong in a configuration's store; repaired with `repair`, as far as it can be. Nothing when there is no store yet.
-///
-/// # Errors
-/// When another process has it, or it cannot be used.
-pub async fn examine(config: &Config, repair: bool) -> Result<Vec<Defect>, OpenError> {
-    let path = config.store.path();
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let now = clock::system()();
-    store::sqlite::examine(&path, repair.then_some(now)).await
-}
-
-fn limits(config: &Config) -> Limits {
-    let limits = &config.limits;
-    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    let bounds = Bounds {
-        all: Weight { messages: limits.queue_depth, bytes: bytes(limits.queue_bytes) },
-        tenant: Weight { messages: limits.tenant_queue_depth, bytes: bytes(limits.tenant_queue_bytes) },
-        pending_bytes: bytes(limits.pending_bytes),
-    };
-    Limits { bounds, rate: limits.tenant_rate, burst: limits.tenant_burst }
-}
-
 fn settings(config: &Config) -> dispatch::Settings {
     let dispatch = &config.dispatch;
     dispatch::Settings {
@@ -355,34 +322,6 @@ fn api_config(config: &Config) -> Result<ApiConfig, StartError> {
         open: !config.api.keys_required(),
         drain: config.dispatch.shutdown,
     })
-}
-
-async fn purge(store: Arc<dyn Store>, clock: Clock, stop: CancellationToken) {
-    loop {
-        match store.purge_requests(clock().minus(REQUESTS_KEPT)).await {
-            // A full helping: there is more.
-            Ok(count) if count >= 5_000 => continue,
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "old requests cannot be removed"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(PURGE) => {}
-            () = stop.cancelled() => return,
-        }
-    }
-}
-
-/// While nothing can be written, tries it: where there are no calls, nothing else would find out that it works again.
-async fn probe(store: Arc<dyn Store>, clock: Clock, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(PROBE) => {}
-            () = stop.cancelled() => return,
-        }
-        if store.trouble().is_some() && store.probe(clock()).await.is_ok() {
-            tracing::info!("the store can be written again");
-        }
-    }
 }
 
 /// The dispatcher's providers, as the use cases see them.

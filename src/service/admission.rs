@@ -140,32 +140,31 @@ fn refusal(error: Error, caller: &Caller, wait: Duration) -> Error {
 fn no_room(full: &NoRoom, caller: &Caller) -> Error {
     let NoRoom { bound, used, limit, .. } = full;
     let tenant = &caller.tenant;
-    let kind = Kind::ResourceExhausted;
     match bound {
         Bound::AllMessages => {
             let message =
                 format!("{used} messages wait, and limits.queue_depth is {limit}; send again later");
-            Error::new(kind, "QUEUE_FULL", message)
+            Error::new(Kind::ResourceExhausted, "QUEUE_FULL", message)
         }
         Bound::AllBytes => {
             let message = format!("{used} bytes wait, and limits.queue_bytes is {limit}; send again later");
-            Error::new(kind, "QUEUE_FULL", message)
+            Error::new(Kind::ResourceExhausted, "QUEUE_FULL", message)
         }
         Bound::TenantMessages => {
             let message = format!(
                 "{used} messages of the tenant {tenant} wait, and limits.tenant_queue_depth is {limit}; send again later"
             );
-            Error::new(kind, "TENANT_QUEUE_FULL", message)
+            Error::new(Kind::ResourceExhausted, "TENANT_QUEUE_FULL", message)
         }
         Bound::TenantBytes => {
             let message = format!(
                 "{used} bytes of the tenant {tenant} wait, and limits.tenant_queue_bytes is {limit}; send again later"
             );
-            Error::new(kind, "TENANT_QUEUE_FULL", message)
+            Error::new(Kind::ResourceExhausted, "TENANT_QUEUE_FULL", message)
         }
         Bound::Pending => {
             let message = "more comes in than the disk takes (limits.pending_bytes); send again";
-            Error::new(kind, "OVERLOADED", message)
+            Error::new(Kind::ResourceExhausted, "OVERLOADED", message)
         }
     }
 }

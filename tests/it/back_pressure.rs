@@ -170,7 +170,7 @@ async fn a_flood_is_refused_at_once_and_the_others_are_served() {
     assert!((100.0..=most).contains(&f64::from(taken)), "{taken} in {lasted:.1} s");
     assert_eq!(usize::try_from(taken).unwrap() + waits.len(), FLOOD);
     let median = waits[waits.len() / 2];
-    println!(
+    eprintln!(
         "{FLOOD} calls in {lasted:.2} s, {taken} taken, refusals p50 {median:?}, p99 {:?}",
         waits[waits.len() * 99 / 100]
     );

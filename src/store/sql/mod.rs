@@ -1,5 +1,6 @@
 //! The queries, compiled once for each database: `super::Db` is the database, `super::dialect` what differs.
 
+pub(super) mod after;
 pub(super) mod bulk;
 pub(super) mod change;
 pub(super) mod entities;
