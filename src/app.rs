@@ -3,6 +3,10 @@
 //! [`App::start`] puts the parts together, in the order in which a message meets them; [`App::stop`] takes them apart so that
 //! everything acknowledged is either done or found again.
 
+mod limits;
+mod tables;
+mod upkeep;
+
 use std::{collections::HashMap, net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
@@ -31,21 +35,24 @@ use crate::{
         webhook::{Call, Callee, Refused, Webhooks},
     },
     service::{
-        Deps, Service,
+        Deps, Limits, Service,
         intake::{InboundHttp, Intake, IntakeAnswer},
         providers::{Directory, Probe, ProviderStatus},
     },
     store::{
         self, Store, StoreError,
         postgres::{self, Postgres},
+        space::Reserve,
         sqlite::{OpenError, Sqlite},
     },
 };
 
-/// How long requests are remembered for their repetitions.
-const REQUESTS_KEPT: std::time::Duration = std::time::Duration::from_secs(72 * 3600);
-/// How often forgotten requests are removed.
-const PURGE: std::time::Duration = std::time::Duration::from_secs(600);
+/// A try that may take less would never end well.
+const SHORTEST_TRY: std::time::Duration = std::time::Duration::from_secs(1);
+/// One that may take more holds its place at the provider, and its message, for too long.
+const LONGEST_TRY: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+pub use tables::{examine, schema};
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +129,7 @@ impl App {
             clock: clock.clone(),
             directory: Arc::new(Adapter(dispatcher.slots().clone(), clock.clone())),
             base_url: config.tenant.base_url.clone(),
-            queue_depth: i64::try_from(config.limits.queue_depth).unwrap_or(i64::MAX),
+            limits: limits::of(config),
             metrics: metrics.clone(),
             stopping: stopping.clone(),
         });
@@ -130,11 +137,17 @@ impl App {
             service.ensure_examples().await.ok();
         }
         // The listeners first: a port that is taken must not have started any hand-off.
-        let render = metrics.clone();
+        let (render, counted) = (metrics.clone(), store.clone());
         let api = api::serve(
             api_config(config)?,
             service.clone(),
-            Arc::new(move || render.render()),
+            Arc::new(move || {
+                let waiting = counted.load().all();
+                render.queue_messages.set(waiting.messages);
+                render.queue_bytes.set(waiting.bytes);
+                render.quarantined.set(i64::try_from(counted.quarantined()).unwrap_or(i64::MAX));
+                render.render()
+            }),
             stopping.clone(),
         )
         .await?;
@@ -146,7 +159,8 @@ impl App {
         let rules = Rules { activities: config.hooks.activities, tickets: config.hooks.tickets };
         loops.spawn(receipts.run(done.clone()));
         loops.spawn(Hooks::new(store.clone(), ids, clock.clone(), rules).run(done.clone()));
-        loops.spawn(purge(store.clone(), clock, done.clone()));
+        loops.spawn(upkeep::purge(store.clone(), clock.clone(), done.clone()));
+        loops.spawn(upkeep::probe(store.clone(), clock, done.clone()));
         loops.close();
         Ok(Self {
             api: api.addr,
@@ -160,6 +174,11 @@ impl App {
             done,
             patience: config.dispatch.shutdown,
         })
+    }
+
+    /// Cancelled when the disk did not keep a write. The process has to end then, at once.
+    pub fn broken(&self) -> CancellationToken {
+        self.store.broken()
     }
 
     /// Takes no more calls, lets those under way and the hand-offs under way end (each for as long as configured), then closes the
@@ -200,7 +219,7 @@ impl Desk {
             directory: Arc::new(Adapter(Slots::new(Vec::new()), clock)),
             metrics: Arc::default(),
             base_url: config.tenant.base_url.clone(),
-            queue_depth: i64::MAX,
+            limits: Limits::NONE,
             stopping: stopping.clone(),
         });
         let listen = ([127, 0, 0, 1], 0).into();
@@ -238,7 +257,8 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         Synchronous::Full => store::sqlite::Synchronous::Full,
         Synchronous::Normal => store::sqlite::Synchronous::Normal,
     };
-    Ok(Arc::new(Sqlite::open(&path, synchronous).await?))
+    let reserve = Reserve { bytes: config.store.min_free, percent: config.store.min_free_percent };
+    Ok(Arc::new(Sqlite::open(&path, synchronous).await?.keep_free(&path, reserve)))
 }
 
 fn settings(config: &Config) -> dispatch::Settings {
@@ -271,6 +291,11 @@ fn slot(config: &Config, provider: &ProviderConfig, receipts: &Receipts) -> Resu
     })?;
     let context = BuildContext { name: provider.name.clone(), receipts: receipts.sink(&provider.name) };
     let instance = (descriptor.build)(&provider.settings, context).map_err(bad)?;
+    let deadline = instance.profile().attempt_deadline;
+    if !(SHORTEST_TRY..=LONGEST_TRY).contains(&deadline) {
+        let text = format!("makes a try of {} s; it must be from 1 s to 1 h", deadline.as_secs());
+        return Err(bad(headlessly_providers::contract::ConfigError::new("timeout", text)));
+    }
     let places = provider.max_in_flight.unwrap_or(instance.profile().max_in_flight);
     let mut slot = Slot::new(&provider.name, instance, Some(places.min(config.dispatch.max_in_flight)));
     slot.channels.clone_from(&provider.channels);
@@ -307,21 +332,6 @@ fn api_config(config: &Config) -> Result<ApiConfig, StartError> {
         open: !config.api.keys_required(),
         drain: config.dispatch.shutdown,
     })
-}
-
-async fn purge(store: Arc<dyn Store>, clock: Clock, stop: CancellationToken) {
-    loop {
-        match store.purge_requests(clock().minus(REQUESTS_KEPT)).await {
-            // A full helping: there is more.
-            Ok(count) if count >= 5_000 => continue,
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "old requests cannot be removed"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(PURGE) => {}
-            () = stop.cancelled() => return,
-        }
-    }
 }
 
 /// The dispatcher's providers, as the use cases see them.

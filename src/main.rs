@@ -8,10 +8,10 @@ use std::{
 use async_trait::async_trait;
 use headlessly_communication::{
     api::ServeError,
-    app::{App, Desk, StartError},
-    cli::{self, Exit, Failure, Host, Part, Started},
+    app::{self, App, Desk, StartError},
+    cli::{self, Exit, Failure, Flaw, Host, Part, Started, Tables},
     config::Config,
-    store::{postgres, sqlite::OpenError},
+    store::{Defect, postgres, sqlite::OpenError},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,6 +34,26 @@ impl Host for Program {
         serve(config).await
     }
 
+    async fn tables(&self, config: &Config) -> Result<Tables, Failure> {
+        let schema = app::schema(config).await.map_err(failure)?;
+        Ok(Tables { has: schema.has, wants: schema.wants })
+    }
+
+    async fn migrate(&self, config: &Config) -> Result<(), Failure> {
+        let store = app::open(config).await.map_err(failure)?;
+        store.close().await;
+        Ok(())
+    }
+
+    async fn examine(&self, config: &Config, repair: bool) -> Result<Vec<Flaw>, Failure> {
+        let defects = app::examine(config, repair).await.map_err(failure)?;
+        let flaw = |defect: Defect| Flaw {
+            text: if defect.count == 1 { defect.text } else { format!("{}: {}", defect.count, defect.text) },
+            repaired: defect.repaired,
+        };
+        Ok(defects.into_iter().map(flaw).collect())
+    }
+
     async fn start(&self, config: Config, part: Part) -> Result<Started, Failure> {
         match part {
             Part::Whole => {
@@ -53,19 +73,27 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let system = |error: io::Error| Failure::new(Exit::System, error.to_string());
     let (mut term, mut int) =
         (signal(SignalKind::terminate()).map_err(system)?, signal(SignalKind::interrupt()).map_err(system)?);
+    // A file that may not grow is an error of the write, as a full disk is; without this the signal ends the process.
+    let _room = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map_err(system)?;
     let app = App::start(&config).await.map_err(failure)?;
     welcome(&app, &config).ok();
+    let broken = app.broken();
+    let disk = || {
+        let text = "the disk did not keep a write; start again: only that shows what it holds";
+        Failure::new(Exit::Io, text)
+    };
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
+        () = broken.cancelled() => return Err(disk()),
     }
     tracing::info!("stopping: hand-offs under way may end");
     tokio::select! {
         () = app.stop() => tracing::info!("stopped"),
-        _ = term.recv() => tracing::warn!("stopped at once"),
-        _ = int.recv() => tracing::warn!("stopped at once"),
+        _ = term.recv() => return Err(Failure::quiet(Exit::Terminated)),
+        _ = int.recv() => return Err(Failure::quiet(Exit::Interrupted)),
     }
-    Ok(())
+    if broken.is_cancelled() { Err(disk()) } else { Ok(()) }
 }
 
 fn failure(error: StartError) -> Failure {
@@ -73,8 +101,11 @@ fn failure(error: StartError) -> Failure {
         StartError::Open(OpenError::Locked(_)) => Exit::TryAgain,
         StartError::Open(OpenError::Io(..)) | StartError::Listen(ServeError::Bind { .. }) => Exit::System,
         StartError::Open(OpenError::Database(..)) | StartError::Store(_) => Exit::Data,
-        StartError::Database(postgres::OpenError::Unreachable(_)) => Exit::TryAgain,
+        StartError::Database(postgres::OpenError::Unreachable(_) | postgres::OpenError::Busy) => {
+            Exit::TryAgain
+        }
         StartError::Database(_)
+        | StartError::Open(OpenError::Newer(..))
         | StartError::Provider(..)
         | StartError::Insecure(_)
         | StartError::Tls(..)

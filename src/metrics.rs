@@ -2,7 +2,7 @@
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -49,6 +49,12 @@ pub struct Metrics {
     pub orphans: Counter,
     /// Leases given back because their holder was gone.
     pub released: Counter,
+    /// Messages that wait.
+    pub queue_messages: Gauge,
+    /// Bytes of their content.
+    pub queue_bytes: Gauge,
+    /// Places in the queue that could not be read.
+    pub quarantined: Gauge,
 }
 
 impl Default for Metrics {
@@ -63,6 +69,9 @@ impl Default for Metrics {
             unverified: Family::default(),
             orphans: Counter::default(),
             released: Counter::default(),
+            queue_messages: Gauge::default(),
+            queue_bytes: Gauge::default(),
+            quarantined: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("messages_accepted", "Messages accepted for sending", metrics.accepted.clone());
@@ -80,6 +89,10 @@ impl Default for Metrics {
         );
         registry.register("orphan_results", "Results that came after their lease", metrics.orphans.clone());
         registry.register("leases_released", "Leases given back by a sweep", metrics.released.clone());
+        registry.register("queue_messages", "Messages that wait", metrics.queue_messages.clone());
+        registry.register("queue_bytes", "Bytes of content that wait", metrics.queue_bytes.clone());
+        let aside = "Places in the queue that could not be read and were set aside, since the start";
+        registry.register("quarantined", aside, metrics.quarantined.clone());
         Self { registry, ..metrics }
     }
 }

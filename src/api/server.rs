@@ -32,6 +32,9 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// Calls at once on one connection.
 const MAX_STREAMS: u32 = 1_024;
 
+/// How often the health service looks whether calls can be served.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Writes the metrics as Prometheus text.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -68,6 +71,7 @@ pub async fn serve(
     let acceptor = config.tls.as_ref().map(acceptor).transpose()?;
     let (listener, addr) = bind(config.listen).await?;
     let (health, routes) = routes(&service, metrics, config.open).await;
+    tokio::spawn(follow(service, health.clone(), shutdown.clone()));
     let drain = config.drain;
     let task = match acceptor {
         None => {
@@ -128,6 +132,28 @@ const SERVED: [&str; 8] = [
 async fn announce(health: &HealthReporter, status: ServingStatus) {
     for name in SERVED {
         health.set_service_status(name, status).await;
+    }
+}
+
+/// Says by the health service whether calls can be served, for those who send them elsewhere when they cannot.
+async fn follow(service: Service, health: HealthReporter, shutdown: CancellationToken) {
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut was = ServingStatus::Serving;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        let is = match service.ready().await {
+            Ok(()) => ServingStatus::Serving,
+            Err(_) => ServingStatus::NotServing,
+        };
+        if is != was && !shutdown.is_cancelled() {
+            tracing::warn!(status = ?is, "the store's state changed what the health service says");
+            announce(&health, is).await;
+            was = is;
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl Api {
             directory: Arc::new(NoProviders),
             metrics: Arc::default(),
             base_url: "https://headless.ly/".to_owned(),
-            queue_depth: 1_000_000,
+            limits: crate::service::Limits::NONE,
             stopping: shutdown.clone(),
         });
         service.ensure_examples().await.unwrap();

@@ -74,6 +74,7 @@ pub(super) async fn run(context: &mut Context, args: &BenchArgs, host: &dyn Host
         config.api.listen.set_port(0);
         config.edge.listen.set_port(0);
         config.limits.queue_depth = 10_000_000;
+        config.limits.tenant_queue_depth = 10_000_000;
         let mode = if config.store.synchronous == Synchronous::Full { "full" } else { "normal" };
         let server = host.start(config, Part::Whole).await?;
         context.target.server = format!("http://{}", server.api);

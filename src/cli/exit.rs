@@ -22,10 +22,16 @@ pub enum Exit {
     Internal = 70,
     /// The system refused something: a port is taken, a file cannot be made.
     System = 71,
+    /// The disk failed: what it was given to keep is known only after a new start.
+    Io = 74,
     /// Not now: another process has the store, or `--wait` ended before the message got that far.
     TryAgain = 75,
-    /// The configuration is wrong.
+    /// The configuration is wrong, or the store was made by a newer version.
     Config = 78,
+    /// A second SIGINT: ended at once, what was under way is found by the next start.
+    Interrupted = 130,
+    /// A second SIGTERM: the same.
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

@@ -24,11 +24,38 @@ pub struct Started {
     pub stop: Pin<Box<dyn Future<Output = ()>>>,
 }
 
+/// How far the tables of the store are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// The version that it has; 0 when it is not made yet.
+    pub has: i64,
+    /// The version that this program wants.
+    pub wants: i64,
+}
+
+/// Something in the store that should not be there.
+#[derive(Clone, Debug)]
+pub struct Flaw {
+    /// What, for people.
+    pub text: String,
+    /// It is not there any more.
+    pub repaired: bool,
+}
+
 /// Runs servers.
 #[async_trait(?Send)]
 pub trait Host {
     /// Runs one until it is told to stop.
     async fn serve(&self, config: Config) -> Result<(), Failure>;
+
+    /// How far the tables of the store are.
+    async fn tables(&self, config: &Config) -> Result<Tables, Failure>;
+
+    /// Brings the tables of the store up to date.
+    async fn migrate(&self, config: &Config) -> Result<(), Failure>;
+
+    /// Looks through the store, and repairs what it finds where it is told to.
+    async fn examine(&self, config: &Config, repair: bool) -> Result<Vec<Flaw>, Failure>;
 
     /// Starts one for a command.
     async fn start(&self, config: Config, part: Part) -> Result<Started, Failure>;

@@ -17,6 +17,7 @@ mod host;
 mod json;
 mod keys;
 mod messages;
+mod migrate;
 mod output;
 mod pages;
 mod providers;
@@ -38,7 +39,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 pub use exit::{Exit, Failure};
-pub use host::{Host, Part, Started};
+pub use host::{Flaw, Host, Part, Started, Tables};
 
 use crate::pb as v1;
 use client::{Client, Target};
@@ -60,7 +61,7 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
 /// What stands under `hly --help`.
 const AFTER: &str = "\
 Exit codes: 0 done, 1 refused or not ok, 64 wrong usage, 65 damaged store, 69 server unavailable, 70 internal fault,
-71 refused by the system, 75 try again later, 78 wrong configuration.";
+71 refused by the system, 74 the disk failed, 75 try again later, 78 wrong configuration, 130 and 143 ended by a second signal.";
 
 #[derive(Args)]
 #[command(next_help_heading = "Options of every command")]
@@ -123,8 +124,10 @@ enum Command {
     Config(config::ConfigCommand),
     /// Measure how fast this machine accepts and delivers, on a store of its own
     Bench(bench::BenchArgs),
+    /// Bring the tables of the store up to date; `serve` does the same
+    Migrate(migrate::MigrateArgs),
     /// Look for what is wrong, with the way out
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     /// Print the completions of a shell
     Completions(completions::CompletionsArgs),
 }
@@ -192,7 +195,8 @@ async fn dispatch(mut context: Context, command: Command, host: &dyn Host) -> Re
         Command::Keys(command) => keys::run(&mut context, command, host).await,
         Command::Config(command) => config::run(&mut context, command),
         Command::Bench(args) => bench::run(&mut context, &args, host).await,
-        Command::Doctor => doctor::run(&mut context).await,
+        Command::Migrate(args) => migrate::run(&mut context, &args, host).await,
+        Command::Doctor(args) => doctor::run(&mut context, &args, host).await,
         Command::Completions(args) => completions::run(&mut context, &args),
     }
 }

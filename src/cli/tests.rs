@@ -18,6 +18,18 @@ impl Host for Nobody {
         Ok(())
     }
 
+    async fn tables(&self, _config: &crate::config::Config) -> Result<Tables, Failure> {
+        Ok(Tables { has: 1, wants: 2 })
+    }
+
+    async fn migrate(&self, _config: &crate::config::Config) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn examine(&self, _config: &crate::config::Config, _repair: bool) -> Result<Vec<Flaw>, Failure> {
+        Ok(Vec::new())
+    }
+
     async fn start(&self, _config: crate::config::Config, _part: Part) -> Result<Started, Failure> {
         Err(Failure::new(Exit::TryAgain, "in use"))
     }

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::{
     duration,
     error::{nearest, shown},
+    size,
 };
 
 /// How the URL of an SQLite file begins.
@@ -25,6 +26,8 @@ pub(super) enum Kind {
     Integer(i64, i64),
     /// From, to.
     Duration(&'static str, &'static str),
+    /// From, to.
+    Size(&'static str, &'static str),
     OneOf(&'static [&'static str]),
     /// IP address and port.
     Address,
@@ -51,6 +54,8 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("store", "synchronous", Kind::OneOf(&["full", "normal"])),
     ("store", "connections", Kind::Integer(1, 100)),
     ("store", "pooler", Kind::Bool),
+    ("store", "min_free", Kind::Size("0B", "1024TiB")),
+    ("store", "min_free_percent", Kind::Integer(0, 90)),
     ("log", "format", Kind::OneOf(&["text", "json"])),
     ("log", "filter", Kind::Filter),
     ("tenant", "base_url", Kind::Url),
@@ -65,6 +70,12 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("hooks", "activities", Kind::Bool),
     ("hooks", "tickets", Kind::Bool),
     ("limits", "queue_depth", Kind::Integer(1, 100_000_000)),
+    ("limits", "tenant_queue_depth", Kind::Integer(1, 100_000_000)),
+    ("limits", "queue_bytes", Kind::Size("1MiB", "1024TiB")),
+    ("limits", "tenant_queue_bytes", Kind::Size("1MiB", "1024TiB")),
+    ("limits", "pending_bytes", Kind::Size("1MiB", "1TiB")),
+    ("limits", "tenant_rate", Kind::Integer(0, 1_000_000)),
+    ("limits", "tenant_burst", Kind::Integer(0, 10_000_000)),
     ("dev", "examples", Kind::Bool),
 ];
 
@@ -110,6 +121,7 @@ impl Kind {
             Self::Bool => "true or false".to_owned(),
             Self::Integer(from, to) => format!("a whole number from {from} to {to}"),
             Self::Duration(from, to) => format!("a text with a time from {from} to {to}, like \"{from}\""),
+            Self::Size(from, to) => format!("a text with an amount from {from} to {to}, like \"512MiB\""),
             Self::OneOf(words) => format!("one of {}", words.join(", ")),
             Self::Address => "a text with an IP address and a port, like \"127.0.0.1:50051\"".to_owned(),
             Self::Path => "a text with the path of a file".to_owned(),
@@ -131,6 +143,16 @@ impl Kind {
                     Ok(text.to_owned())
                 } else {
                     Err((format!("is {}", duration::show(length)), range()))
+                }
+            }
+            Self::Size(from, to) => {
+                let range = || format!("it must be from {from} to {to}");
+                let bytes = size::parse(text).map_err(|problem| (problem, range()))?;
+                let bound = |text| size::parse(text).unwrap_or_default();
+                if (bound(from)..=bound(to)).contains(&bytes) {
+                    Ok(text.to_owned())
+                } else {
+                    Err((format!("is {text}"), range()))
                 }
             }
             Self::OneOf(words) if words.contains(&text) => Ok(text.to_owned()),

@@ -10,6 +10,7 @@ mod file;
 mod keys;
 mod load;
 mod provider;
+mod size;
 
 use std::{
     net::SocketAddr,
@@ -111,6 +112,11 @@ pub struct Store {
     pub connections: u32,
     /// A pooler that gives out connections for one transaction stands before PostgreSQL.
     pub pooler: bool,
+    /// Bytes of the disk that new work leaves free.
+    #[serde(deserialize_with = "size_text")]
+    pub min_free: u64,
+    /// The same as a share of the disk; the larger counts.
+    pub min_free_percent: u64,
 }
 
 impl Store {
@@ -218,7 +224,22 @@ pub struct Hooks {
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Messages waiting at most.
-    pub queue_depth: u64,
+    pub queue_depth: i64,
+    /// Of one tenant.
+    pub tenant_queue_depth: i64,
+    /// Bytes of content waiting at most.
+    #[serde(deserialize_with = "size_text")]
+    pub queue_bytes: u64,
+    /// Of one tenant.
+    #[serde(deserialize_with = "size_text")]
+    pub tenant_queue_bytes: u64,
+    /// Bytes of content in memory on their way to the disk at most.
+    #[serde(deserialize_with = "size_text")]
+    pub pending_bytes: u64,
+    /// Messages a second of one tenant; no limit when 0.
+    pub tenant_rate: u32,
+    /// How many of them may come at once; one second's when 0.
+    pub tenant_burst: u32,
 }
 
 /// `[dev]`
@@ -255,6 +276,10 @@ pub enum Ambiguous {
     Retry,
     /// Wait for a receipt; it may not be sent at all.
     Hold,
+}
+
+fn size_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    size::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 fn duration_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -1,6 +1,10 @@
 //! One try: address, hand-off, verdict, result.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use headlessly_providers::contract::{Accepted, Dispatch, Fault, Party, ReceiptKind, SendError};
@@ -228,10 +232,10 @@ fn attempt(
 }
 
 /// Writes a result. When the store is away it is kept and offered again for as long as the lease may last; after that the message is
-/// found again as one that may have been sent.
+/// found again as one that may have been sent. Meanwhile nothing else is handed off, for its result could not be written either.
 async fn record(inner: &Inner, claimed: &Claimed, change: Change) {
     let deadline = tokio::time::Instant::now() + inner.settings.lease * 10;
-    let mut wait = Duration::from_millis(50);
+    let (mut wait, mut unwritten) = (Duration::from_millis(50), None);
     loop {
         match inner.store.change(change.clone()).await {
             Ok(_) => return,
@@ -242,6 +246,9 @@ async fn record(inner: &Inner, claimed: &Claimed, change: Change) {
             }
             Err(error) => {
                 tracing::error!(message = %claimed.message.state.id, %error, "a result cannot be written");
+                if matches!(error, StoreError::Full | StoreError::Unavailable(_)) {
+                    unwritten.get_or_insert_with(|| Unwritten::new(inner));
+                }
                 if tokio::time::Instant::now() + wait > deadline {
                     return;
                 }
@@ -249,6 +256,22 @@ async fn record(inner: &Inner, claimed: &Claimed, change: Change) {
                 wait = (wait * 2).min(Duration::from_secs(5));
             }
         }
+    }
+}
+
+/// A result that waits to be written, counted while it does.
+struct Unwritten<'a>(&'a Inner);
+
+impl<'a> Unwritten<'a> {
+    fn new(inner: &'a Inner) -> Self {
+        inner.unwritten.fetch_add(1, Ordering::Relaxed);
+        Self(inner)
+    }
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        self.0.unwritten.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -34,7 +34,8 @@ impl Taker for Dispatcher {
     fn reserve(&self, channel: Channel, priority: Priority) -> Option<(Slot, Duration)> {
         let inner = &self.inner;
         let backlog = inner.lanes[&channel].backlog.load(Ordering::Relaxed);
-        if inner.stop.is_cancelled() || (backlog && priority != Priority::Transactional) {
+        if inner.stop.is_cancelled() || inner.is_blocked() || (backlog && priority != Priority::Transactional)
+        {
             return None;
         }
         let seat = inner.slots.seat(channel, inner.now())?;
@@ -74,7 +75,7 @@ pub(super) async fn run(inner: Arc<Inner>, channel: Channel) {
 async fn drain(inner: &Arc<Inner>, channel: Channel) -> Result<Duration, StoreError> {
     let lane = &inner.lanes[&channel];
     loop {
-        if inner.stop.is_cancelled() {
+        if inner.stop.is_cancelled() || inner.is_blocked() {
             return Ok(POLL);
         }
         // Asked before looking for places, so that one that is left in between is not missed.

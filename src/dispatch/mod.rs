@@ -12,7 +12,10 @@ pub mod slots;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -67,6 +70,8 @@ struct Inner {
     lanes: HashMap<Channel, lanes::Lane>,
     /// Somebody left a place.
     freed: Arc<Notify>,
+    /// Results that cannot be written now.
+    unwritten: AtomicUsize,
     /// Leases held now: epoch and when they were taken.
     held: Mutex<HashMap<MessageId, (i64, Timestamp)>>,
     running: TaskTracker,
@@ -96,6 +101,7 @@ impl Dispatcher {
                 metrics,
                 lanes: Channel::ALL.into_iter().map(|channel| (channel, lanes::Lane::default())).collect(),
                 freed,
+                unwritten: AtomicUsize::new(0),
                 held: Mutex::default(),
                 running: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -125,12 +131,22 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Claims no more and waits for the tries that run, at most this long. What is not finished then is found by the next start.
+    /// Claims no more and waits for the tries that run, at most this long. What is not finished then is given back as what may have
+    /// been sent; a result that comes later changes nothing.
     pub async fn stop(&self, patience: Duration) {
         self.inner.stop.cancel();
         self.inner.running.close();
         if tokio::time::timeout(patience, self.inner.running.wait()).await.is_err() {
-            tracing::warn!(in_flight = self.inner.held().len(), "stopping with hand-offs under way");
+            let held: Vec<_> = self.inner.held().iter().map(|(id, (epoch, _))| (*id, *epoch)).collect();
+            tracing::warn!(in_flight = held.len(), "stopping with hand-offs under way");
+            match self.inner.store.release(held, self.inner.now()).await {
+                Ok(released) => self.inner.metrics.released.inc_by(released as u64),
+                // Found by the next start, or by another server when the leases run out.
+                Err(error) => {
+                    tracing::error!(%error, "leases cannot be given back");
+                    0
+                }
+            };
         }
         self.inner.over.cancel();
     }
@@ -139,6 +155,11 @@ impl Dispatcher {
 impl Inner {
     fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// Whether nothing may be handed off now: what came of it could not be written.
+    fn is_blocked(&self) -> bool {
+        self.unwritten.load(Ordering::Relaxed) > 0 || self.store.trouble().is_some()
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, HashMap<MessageId, (i64, Timestamp)>> {

@@ -95,6 +95,7 @@ mod tests {
             tries: 0,
             ambiguous: false,
             expires_at: Timestamp::from_seconds(1_000_000),
+            bytes: 0,
         };
         let mut error = SendError::new(fault, "no");
         change(&mut error, &mut queued);

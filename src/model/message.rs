@@ -152,6 +152,15 @@ pub struct Message {
 }
 
 impl Message {
+    /// Bytes of its content, as far as they count: texts and files.
+    pub fn bytes(&self) -> i64 {
+        let content = &self.content;
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let files: usize = content.attachments.iter().map(|file| file.content.len()).sum();
+        let bytes = content.body.len() + text(&content.subject) + text(&content.html_body) + files;
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+
     /// A draft as it is first stored.
     pub fn new(draft: Draft, id: MessageId, tenant: Tenant, now: Timestamp, actor: &str) -> Self {
         let state = State {

@@ -43,6 +43,8 @@ pub struct Queued {
     pub ambiguous: bool,
     /// Not handed off after this.
     pub expires_at: Timestamp,
+    /// Bytes of the content that waits.
+    pub bytes: i64,
 }
 
 /// What a step sees and changes.
@@ -444,6 +446,7 @@ fn queued(state: &State, due_at: Timestamp, before: Option<&Queued>) -> Queued {
         tries: 0,
         ambiguous: false,
         expires_at: state.expires_at.unwrap_or(due_at.plus(MAX_LIFETIME)),
+        bytes: before.map_or(0, |before| before.bytes),
     }
 }
 

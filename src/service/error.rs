@@ -182,7 +182,7 @@ impl From<StoreError> for Error {
                 let message = "the server's disk is full; nothing was stored";
                 Self::new(Kind::Unavailable, "STORAGE_FULL", message).after(Duration::from_secs(30))
             }
-            StoreError::Unavailable(what) => {
+            StoreError::Unavailable(what) | StoreError::Broken(what) => {
                 tracing::warn!(what, "the store cannot be used");
                 let message = "the store cannot be used now; repeat the call";
                 Self::new(Kind::Unavailable, "STORE_UNAVAILABLE", message).after(Duration::from_secs(1))

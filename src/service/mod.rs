@@ -2,6 +2,7 @@
 //!
 //! One file per group of calls. Every call takes the [`Caller`] first and sees that tenant's data only.
 
+mod admission;
 pub mod caller;
 pub mod contacts;
 pub mod crm;
@@ -35,6 +36,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
+pub use admission::Limits;
 pub use caller::{Caller, Scopes};
 pub use error::{Error, Kind};
 pub use explain::{Decision, DecisionKind, Explanation};
@@ -42,6 +44,9 @@ pub use request::RequestId;
 pub use validate::{Given, Violation, Violations};
 pub use verbs::{CancelOutcome, Report};
 pub use wait::{Wait, WaitUntil};
+
+/// How long nothing can be written before the service says that it is not ready: a commit that fails once says little.
+const UNWELL: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// What the service works with.
 pub struct Deps {
@@ -57,8 +62,8 @@ pub struct Deps {
     pub metrics: Arc<Metrics>,
     /// What a tenant's `context` starts with: `https://headless.ly/`.
     pub base_url: String,
-    /// Messages that may wait in the queue; beyond, new ones are refused for now.
-    pub queue_depth: i64,
+    /// How much may come in; beyond, new messages are refused for now.
+    pub limits: Limits,
     /// Cancelled when the process stops: streams end, waits are cut short.
     pub stopping: CancellationToken,
 }
@@ -71,6 +76,7 @@ struct Inner {
     deps: Deps,
     tail: tail::Tail,
     keyring: keys::Keyring,
+    paces: admission::Paces,
     /// Messages accepted, by channel in the order of the API. Found once: the way to a counter takes a lock.
     accepted: [Counter; 4],
 }
@@ -84,7 +90,7 @@ impl Service {
             let label = ByChannel { channel: channel.as_str() };
             deps.metrics.accepted.get_or_create(&label).clone()
         });
-        Self(Arc::new(Inner { deps, tail, keyring, accepted }))
+        Self(Arc::new(Inner { deps, tail, keyring, paces: admission::Paces::default(), accepted }))
     }
 
     /// The `context` of a tenant: `https://headless.ly/~default`.
@@ -95,28 +101,16 @@ impl Service {
     /// Whether calls can be served now.
     ///
     /// # Errors
-    /// What stands in the way: the process is stopping, or the store cannot be read.
+    /// What stands in the way: the process is stopping, or the store cannot be read, or not be written for some seconds.
     pub async fn ready(&self) -> Result<(), Error> {
         if self.0.deps.stopping.is_cancelled() {
             return Err(Error::stopping());
         }
+        if self.store().trouble().is_some_and(|trouble| trouble >= UNWELL) {
+            return Err(StoreError::Unavailable("nothing can be written".to_owned()).into());
+        }
         self.store().last_event().await?;
         Ok(())
-    }
-
-    /// Whether this many messages more may wait.
-    ///
-    /// # Errors
-    /// The queue is full: RESOURCE_EXHAUSTED, with when to come back.
-    fn admit(&self, count: usize) -> Result<(), Error> {
-        let (waiting, limit) = (self.store().queued(), self.0.deps.queue_depth);
-        if waiting.saturating_add(i64::try_from(count).unwrap_or(i64::MAX)) <= limit {
-            return Ok(());
-        }
-        let message = format!("{waiting} messages wait, and limits.queue_depth is {limit}; send again later");
-        let mut error = Error::new(Kind::ResourceExhausted, "QUEUE_FULL", message);
-        error.retry_after = Some(std::time::Duration::from_secs(1));
-        Err(error)
     }
 
     /// Counts a message that was accepted for sending.

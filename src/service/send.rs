@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Caller, Error, Given, RequestId, Service, Wait,
+    admission::weight_of,
     request::recall,
     settle::settle,
     validate::{self, Mode},
@@ -19,7 +20,10 @@ use crate::{
         status::Status,
         verbs::{self, Step},
     },
-    store::{Accept, Ack, Changed, NewMessage},
+    store::{
+        Accept, Ack, Changed, NewMessage,
+        load::{Room, Weight},
+    },
 };
 
 /// The name of the call, for request ids: by id and inline are one call.
@@ -50,6 +54,7 @@ impl Service {
         given: Given<Draft>,
         request: Option<RequestId>,
     ) -> Result<Arc<Message>, Error> {
+        self.pace(caller, 1)?;
         let Given { value: mut draft, mut violations } = given;
         validate::message(&mut violations, &mut draft, Mode::Draft, self.now());
         RequestId::check(request.as_ref(), &mut violations);
@@ -59,7 +64,9 @@ impl Service {
         let message = Message::new(draft, MessageId(id), caller.tenant.clone(), now, &caller.actor);
         let events = vec![verbs::created(&message.state, now, &caller.actor)];
         let new = NewMessage { message: Arc::new(message), queued: None, events };
-        self.accept_one(caller, "Message.Create", new, request).await
+        // A draft waits for nothing; its bytes are on their way to the disk all the same.
+        let room = self.admit(caller, Weight { messages: 0, ..weight_of([&new.message]) })?;
+        self.accept_one(caller, "Message.Create", new, room, request).await
     }
 
     /// Creates and sends in one durable step.
@@ -73,21 +80,25 @@ impl Service {
         wait: Wait,
         request: Option<RequestId>,
     ) -> Result<Arc<Message>, Error> {
+        self.pace(caller, 1)?;
         RequestId::check(request.as_ref(), &mut given.violations);
         let people = self.people(caller, std::iter::once(&given.value)).await?;
         let settled = match settle(given, &people, self.now()) {
-            Ok(draft) => self.check_reply(caller, &draft).await.and_then(|()| self.admit(1)).map(|()| draft),
+            Ok(draft) => self.check_reply(caller, &draft).await.and_then(|()| {
+                let new = self.new_message(caller, draft);
+                Ok((self.admit(caller, weight_of([&new.message]))?, new))
+            }),
             Err(error) => Err(error),
         };
-        let draft = match settled {
-            Ok(draft) => draft,
+        let (room, new) = match settled {
+            Ok(settled) => settled,
             Err(refusal) => {
                 let id = self.or_replay(caller, SEND, request.as_ref(), refusal).await?;
                 return self.message(caller, message_id(&id)?).await;
             }
         };
         let watching = self.watch_for(wait).await?;
-        let message = self.accept_one(caller, SEND, self.new_message(caller, draft), request).await?;
+        let message = self.accept_one(caller, SEND, new, room, request).await?;
         match watching {
             Some(watching) => self.wait_for(caller, message.state.id, wait.until, watching).await,
             None => Ok(message),
@@ -106,20 +117,27 @@ impl Service {
         wait: Wait,
         request: Option<RequestId>,
     ) -> Result<Arc<Message>, Error> {
+        self.pace(caller, 1)?;
         let Given { value: at, mut violations } = scheduled_at;
         let now = self.now();
         let at = validate::schedule(&mut violations, "scheduled_at", at, now);
         RequestId::check(request.as_ref(), &mut violations);
         violations.done()?;
         let id = message_id(id)?;
-        let mut draft = super::update::draft_of(&*self.message(caller, id).await?);
+        let stored = self.message(caller, id).await?;
+        let mut draft = super::update::draft_of(&stored);
         draft.0.scheduled_at = at.or(draft.0.scheduled_at.filter(|at| *at > now));
         let (mut step, recipient) = (
             Step::Send { at, channel: draft.0.channel.unwrap_or(crate::model::Channel::Email) },
             draft.0.recipient.clone(),
         );
         // Any other status is refused, or answered as the repetition it is, by the store.
+        let mut room = None;
         if matches!(draft.1, Status::Draft | Status::Scheduled) {
+            let weight = weight_of([&stored]);
+            // A scheduled message has its place already.
+            let weight = if draft.1 == Status::Draft { weight } else { Weight::default() };
+            room = Some(self.admit(caller, weight)?);
             let people = self.people(caller, std::iter::once(&draft.0)).await?;
             let settled = settle(Given::new(draft.0), &people, now)?;
             if let (Some(channel), Step::Send { channel: chosen, .. }) = (settled.channel, &mut step) {
@@ -130,12 +148,10 @@ impl Service {
         let mut change = self.change(caller, id, step);
         change.request = self.key(caller, SEND, request, id.to_string())?;
         change.recipient = recipient;
-        match self
-            .store()
-            .change(change)
-            .await
-            .map_err(|error| Error::of_store(error, "Message", &id.to_string()))?
-        {
+        change.bytes = Some(stored.bytes());
+        let done = self.store().change(change).await;
+        drop(room);
+        match done.map_err(|error| Error::of_store(error, "Message", &id.to_string()))? {
             Changed::Done(row) => self.count(row.state.channel),
             Changed::Replayed(_) => return self.message(caller, id).await,
         }
@@ -162,6 +178,7 @@ impl Service {
         }
         RequestId::check(request.as_ref(), &mut violations);
         violations.done()?;
+        self.pace(caller, items.len())?;
         let people = self.people(caller, items.iter().map(|item| &item.value)).await?;
         let now = self.now();
         let mut results: BatchResult = Vec::with_capacity(items.len());
@@ -181,13 +198,13 @@ impl Service {
         if atomic {
             refuse_together(&results)?;
         }
-        self.admit(accepted.len())?;
+        let room = self.admit(caller, weight_of(accepted.iter().map(|new| &new.message)))?;
         let answer = if request.is_some() { results.iter().map(Item::of).collect() } else { Vec::new() };
         let request = self.key(caller, "Message.SendBatch", request, answer)?;
         if accepted.is_empty() && request.is_none() {
             return Ok(results);
         }
-        match self.store().accept(Accept { messages: accepted, request }).await? {
+        match self.accept(Accept { messages: accepted, request }, room).await? {
             Ack::Done => {
                 results.iter().flatten().for_each(|message| self.count(message.state.channel));
                 Ok(results)
@@ -211,7 +228,8 @@ impl Service {
     fn new_message(&self, caller: &Caller, draft: Draft) -> NewMessage {
         let (id, now) = self.next_id();
         let mut message = Message::new(draft, MessageId(id), caller.tenant.clone(), now, &caller.actor);
-        let (queued, events) = verbs::accepted(&mut message.state, now, &caller.actor, None);
+        let (mut queued, events) = verbs::accepted(&mut message.state, now, &caller.actor, None);
+        queued.bytes = message.bytes();
         NewMessage { message: Arc::new(message), queued: Some(queued), events }
     }
 
@@ -220,6 +238,7 @@ impl Service {
         caller: &Caller,
         method: &'static str,
         new: NewMessage,
+        room: Room,
         request: Option<RequestId>,
     ) -> Result<Arc<Message>, Error> {
         let message = new.message.clone();
@@ -227,7 +246,7 @@ impl Service {
             None => None,
             request => self.key(caller, method, request, message.state.id.to_string())?,
         };
-        match self.store().accept(Accept { messages: vec![new], request }).await? {
+        match self.accept(Accept { messages: vec![new], request }, room).await? {
             Ack::Done => {
                 if method == SEND {
                     self.count(message.state.channel);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Error, Given, Kind, RequestId, Service, Violations, validate};
+use super::{Caller, Error, Given, Kind, RequestId, Service, Violations, admission::weight_of, validate};
 use crate::{
     model::{
         Timestamp,
@@ -165,7 +165,11 @@ impl Service {
             let error = Error::new(Kind::FailedPrecondition, "BODY_ERASED", problem);
             return Err(error.about("Message", &id.to_string()));
         }
-        self.step(caller, id, "Message.Retry", Step::Retry, request).await
+        let weight = weight_of([&message]);
+        let _room = self.admit(caller, weight)?;
+        let mut change = self.change(caller, id, Step::Retry);
+        change.bytes = Some(weight.bytes);
+        self.submit(caller, change, "Message.Retry", request).await
     }
 
     /// Deletes softly. Deleting again changes nothing.
@@ -197,7 +201,17 @@ impl Service {
         step: Step,
         request: Option<RequestId>,
     ) -> Result<Arc<Message>, Error> {
-        let mut change = self.change(caller, id, step);
+        self.submit(caller, self.change(caller, id, step), method, request).await
+    }
+
+    async fn submit(
+        &self,
+        caller: &Caller,
+        mut change: Change,
+        method: &'static str,
+        request: Option<RequestId>,
+    ) -> Result<Arc<Message>, Error> {
+        let id = change.id;
         change.request = self.key(caller, method, request, id.to_string())?;
         match self.store().change(change).await {
             Ok(Changed::Done(_) | Changed::Replayed(_)) | Err(StoreError::Refused(Refusal::Already, _)) => {

@@ -6,8 +6,10 @@
 
 mod fair;
 pub mod find;
+pub mod load;
 pub mod postgres;
 mod schema;
+pub mod space;
 pub mod sqlite;
 pub mod types;
 
@@ -53,6 +55,13 @@ pub trait Writes: Send + Sync {
 
     /// Gives back leases that ran out (every lease with `all`, for a start after a crash), ends waits that are over.
     async fn sweep(&self, now: Timestamp, all: bool) -> Result<Swept, StoreError>;
+
+    /// Gives back these leases at once, as of tries that may have reached their provider. Those that are not held any more are left
+    /// alone. Returns how many were given back.
+    async fn release(&self, leases: Vec<(MessageId, i64)>, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Writes something that matters to nobody, to see whether that is possible.
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreError>;
 
     /// Stores receipts, applied in the same transaction where their message is known. What is left waits for [`Writes::apply_receipts`].
     async fn put_receipts(&self, receipts: Vec<NewReceipt>) -> Result<(), StoreError>;
@@ -154,6 +163,26 @@ pub trait Reads: Send + Sync {
     async fn key(&self, tenant: &Tenant, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError>;
 }
 
+/// How far a database's tables are: versions, 0 for one that is not made yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// What it has.
+    pub has: i64,
+    /// What this program wants.
+    pub wants: i64,
+}
+
+/// Something in a store that should not be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// What, for people.
+    pub text: String,
+    /// How many.
+    pub count: usize,
+    /// It is not there any more.
+    pub repaired: bool,
+}
+
 /// Both halves, and what runs beside them.
 #[async_trait]
 pub trait Store: Reads + Writes {
@@ -166,6 +195,9 @@ pub trait Store: Reads + Writes {
     /// Names the one who hands messages off. Before that nothing is claimed at the door.
     fn attach(&self, taker: Arc<dyn Taker>);
 
+    /// What waits in the queue, scheduled and held ones too.
+    fn load(&self) -> &Arc<load::Load>;
+
     /// How many messages wait in the queue, scheduled and held ones too.
     fn queued(&self) -> i64;
 
@@ -177,6 +209,14 @@ pub trait Store: Reads + Writes {
 
     /// How many nodes are over the store, this one among them, as far as is known.
     fn nodes(&self) -> usize;
+    /// Places in the queue that could not be read and were set aside, since the start.
+    fn quarantined(&self) -> u64;
+
+    /// For how long nothing could be written; `None` while writes work.
+    fn trouble(&self) -> Option<std::time::Duration>;
+
+    /// Cancelled when the disk did not keep a write. Nothing is written any more then: only a new start can tell what holds.
+    fn broken(&self) -> tokio_util::sync::CancellationToken;
 
     /// The secret under which keys are hashed: 32 random bytes that the store keeps.
     fn secret(&self) -> &[u8];

@@ -11,7 +11,13 @@ type Step = (i64, &'static str, &'static str);
 const STEPS: &[Step] = &[
     (1, "init", include_str!("migrations/0001_init.sql")),
     (2, "nodes", include_str!("migrations/0002_nodes.sql")),
+    (4, "guard", include_str!("migrations/0004_guard.sql")),
 ];
+
+/// The number of the last step that is known here.
+pub(super) fn newest() -> i64 {
+    STEPS.iter().map(|(number, ..)| *number).max().unwrap_or(0)
+}
 
 /// What PostgreSQL gets on top of a step: settings that only it has.
 const POSTGRES: &[(i64, &str)] = &[(2, include_str!("migrations/0002_nodes.postgres.sql"))];

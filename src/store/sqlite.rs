@@ -4,6 +4,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,12 +15,18 @@ use sqlx::{
     },
 };
 
-use super::schema;
+use super::{
+    Schema, schema as steps,
+    space::{Reserve, Space},
+};
 
 type Db = sqlx::Sqlite;
 
+mod examine;
 #[path = "sql/mod.rs"]
 mod sql;
+
+pub use examine::examine;
 
 /// What differs between databases.
 mod dialect {
@@ -31,8 +38,8 @@ mod dialect {
     use super::sql::{
         bulk::{Bulk, Conn},
         facade::Pool,
+        signals::Signals,
         value::{Text, Value},
-        writer::Signals,
     };
     use crate::{
         clock::{self, Clock},
@@ -95,9 +102,12 @@ mod dialect {
     pub(super) fn error(error: sqlx::Error) -> StoreError {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
         // The primary result code is in the low byte. SQLITE_FULL is 13, SQLITE_CORRUPT 11, SQLITE_NOTADB 26.
-        match code.parse::<u32>().map(|code| code & 0xff) {
-            Ok(13) => StoreError::Full,
-            Ok(11 | 26) => StoreError::Corrupt(error.to_string()),
+        let code = code.parse::<u32>().unwrap_or_default();
+        match (code, code & 0xff) {
+            // SQLITE_IOERR_WRITE, _FSYNC, _DIR_FSYNC, _TRUNCATE (https://sqlite.org/rescode.html).
+            (778 | 1034 | 1290 | 1546, _) => StoreError::Broken(error.to_string()),
+            (_, 13) => StoreError::Full,
+            (_, 11 | 26) => StoreError::Corrupt(error.to_string()),
             _ => StoreError::Unavailable(error.to_string()),
         }
     }
@@ -171,6 +181,11 @@ pub enum OpenError {
     /// The database in it cannot be used.
     #[error("{0} cannot be used as a store: {1}")]
     Database(PathBuf, String),
+    /// A newer version of this program has been at it.
+    #[error(
+        "{0} has tables of version {1}, and this program knows them up to {2}; use the newer program again, or restore a backup"
+    )]
+    Newer(PathBuf, i64, i64),
 }
 
 /// The readers beside the writer.
@@ -203,7 +218,8 @@ impl Sqlite {
             .pragma("temp_store", "memory")
             .with_regexp();
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(database)?;
-        schema::sqlite()
+        not_newer(&mut writer, path).await?;
+        steps::sqlite()
             .run_direct(None, &mut writer, false)
             .await
             .map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))?;
@@ -216,6 +232,12 @@ impl Sqlite {
         Self::start((dialect::Link, writer), pool, dialect::Peers, Box::new(lock))
             .await
             .map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))
+    }
+
+    /// Keeps so much of the disk under its file free: new work is refused below it, what has begun goes on.
+    #[must_use]
+    pub fn keep_free(self, path: &Path, reserve: Reserve) -> Self {
+        self.on(Arc::new(Space::of(path, reserve)))
     }
 }
 
@@ -234,4 +256,43 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(io(error)),
     }
+}
+
+/// How far the tables in a file are. Changes nothing; a file that is not there has none.
+///
+/// # Errors
+/// When it is no database.
+pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
+    if !path.exists() {
+        return Ok(Schema { has: 0, wants: newest() });
+    }
+    let database = |error: sqlx::Error| OpenError::Database(path.to_owned(), error.to_string());
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let mut conn = SqliteConnection::connect_with(&options).await.map_err(database)?;
+    let has = version(&mut conn).await.map_err(database)?;
+    conn.close().await.map_err(database)?;
+    Ok(Schema { has, wants: newest() })
+}
+
+/// Refuses tables that a newer program made: what they mean is not known here.
+async fn not_newer(conn: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let has = version(conn).await.map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))?;
+    if has > newest() { Err(OpenError::Newer(path.to_owned(), has, newest())) } else { Ok(()) }
+}
+
+async fn version(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    let migrated: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+            .fetch_one(&mut *conn)
+            .await?;
+    if migrated == 0 {
+        return Ok(0);
+    }
+    let version: Option<i64> =
+        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success").fetch_one(conn).await?;
+    Ok(version.unwrap_or(0))
+}
+
+fn newest() -> i64 {
+    steps::newest()
 }

@@ -34,6 +34,9 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk is full")]
     Full,
+    /// The disk did not keep what was written to it: whether earlier writes hold is known only after a new start.
+    #[error("the disk failed: {0}")]
+    Broken(String),
     /// The database cannot be used now.
     #[error("the store cannot be used now: {0}")]
     Unavailable(String),
@@ -147,6 +150,8 @@ pub struct Change {
     pub retire: Option<(String, String)>,
     /// Addressing that was settled with the step ([`Step::Send`] of a draft).
     pub recipient: Option<String>,
+    /// Bytes of the content that waits from now on, where the step puts it into the queue.
+    pub bytes: Option<i64>,
 }
 
 impl Change {
@@ -162,6 +167,7 @@ impl Change {
             attempt: None,
             retire: None,
             recipient: None,
+            bytes: None,
         }
     }
 }

@@ -6,10 +6,12 @@
 
 mod harness;
 
+mod back_pressure;
 mod bad_input;
 mod cancel_race;
 mod chat_stream;
 mod crash_ambiguous;
+mod doctor;
 mod explain_find;
 mod failed_ticket;
 mod fcm_unregistered;
@@ -19,8 +21,10 @@ mod kill9;
 mod nodes;
 mod out_of_order;
 mod retry_backoff;
+mod rolling_restart;
 mod second_process;
 mod smtp_content;
+mod storage;
 mod tenancy_keys;
 mod twilio_callbacks;
 mod verbs;

@@ -3,10 +3,13 @@
 mod machine;
 mod server;
 
+use clap::Args;
+
 use super::{
-    Context, Exit, Failure, config,
+    Context, Exit, Failure, Flaw, Host, config,
     output::{BAD, GOOD, Output, WARN, clean},
 };
+use crate::config::Config;
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,41 @@ impl Finding {
     }
 }
 
-pub(super) async fn run(context: &mut Context) -> Result<(), Failure> {
+/// What `hly doctor` takes.
+#[derive(Args)]
+pub(super) struct DoctorArgs {
+    /// Repair what is wrong in the store, where that can be no worse than what is there; stop the server first
+    #[arg(long)]
+    repair: bool,
+}
+
+/// What is in the store, when no server has it open.
+async fn content(config: &Config, repair: bool, host: &dyn Host) -> Vec<Finding> {
+    let flaws = match host.examine(config, repair).await {
+        Ok(flaws) => flaws,
+        Err(failure) if failure.exit == Exit::TryAgain && !repair => {
+            return vec![Finding::ok("content", "not looked at while a server has it open")];
+        }
+        Err(failure) => return vec![Finding::fail("content", failure.lines.join("; "), "")],
+    };
+    if flaws.is_empty() {
+        return vec![Finding::ok("content", "nothing is wrong with it")];
+    }
+    let finding = |flaw: Flaw| {
+        if flaw.repaired {
+            return Finding::ok("content", format!("repaired: {}", flaw.text));
+        }
+        let way_out = if repair {
+            "see docs/operations.md, the store"
+        } else {
+            "make a copy, then: hly doctor --repair"
+        };
+        Finding::fail("content", flaw.text, way_out)
+    };
+    flaws.into_iter().map(finding).collect()
+}
+
+pub(super) async fn run(context: &mut Context, args: &DoctorArgs, host: &dyn Host) -> Result<(), Failure> {
     let loaded = config::load(context.config.as_deref());
     // The server of this configuration is meant, unless another one is named.
     if let Ok(loaded) = &loaded
@@ -74,10 +111,17 @@ pub(super) async fn run(context: &mut Context) -> Result<(), Failure> {
         }
     };
     if let Some(config) = &config {
-        report.show(match config.store.path() {
+        let store = match config.store.path() {
             Some(path) => machine::store(&path),
             None => Finding::ok("store", config.store.shown()),
-        })?;
+        };
+        let readable = store.level == Level::Ok;
+        report.show(store)?;
+        if readable {
+            for found in content(config, args.repair, host).await {
+                report.show(found)?;
+            }
+        }
         report.show(machine::port("api", config.api.listen, client.is_some()))?;
         report.show(machine::port("edge", config.edge.listen, client.is_some()))?;
         for (about, path) in [("tls_cert", &config.api.tls_cert), ("tls_key", &config.api.tls_key)] {

@@ -6,6 +6,7 @@
 
 mod clock;
 mod dialect;
+mod examine;
 mod horizon;
 mod nodes;
 mod peers;
@@ -16,6 +17,8 @@ use sqlx::{
     ConnectOptions as _, Connection as _,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
+
+pub use examine::{examine, schema as tables};
 
 use super::{StoreError, schema};
 
@@ -40,8 +43,16 @@ pub enum OpenError {
     #[error("the database is not fit to be a store: {0}")]
     Unfit(String),
     /// Its tables are of a later version, or cannot be brought up to date.
-    #[error("the tables cannot be brought up to date: {0}")]
+    #[error("the tables cannot be used: {0}")]
     Schema(String),
+    /// Its tables are of a newer program: has, wants.
+    #[error(
+        "the database was made by a newer hly (its tables are at {0}, this one knows {1}); start that one"
+    )]
+    Newer(i64, i64),
+    /// Nodes are over it.
+    #[error("nodes are over the database; stop them first")]
+    Busy,
 }
 
 /// How the database is used.
@@ -73,6 +84,10 @@ impl Postgres {
         let link = dialect::Link::new(options.clone());
         let mut writer = link.reach().await.map_err(unreachable)?;
         fit(&mut writer).await?;
+        let has = examine::version(&mut writer).await.map_err(unreachable)?;
+        if has > schema::newest() {
+            return Err(OpenError::Newer(has, schema::newest()));
+        }
         migrate(&mut writer).await?;
         let readers = PgPoolOptions::new()
             .max_connections(settings.readers.clamp(1, 100))

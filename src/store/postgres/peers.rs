@@ -21,7 +21,7 @@ use super::{
     dialect,
     horizon::Horizon,
     nodes::{self, Node},
-    sql::{facade::Pool, writer::Signals},
+    sql::{facade::Pool, load, signals::Signals},
 };
 use crate::{clock::Clock, model::Channel, store::StoreError};
 
@@ -173,11 +173,7 @@ impl Care {
             None => {}
         }
         if count {
-            let depth: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM queue")
-                .fetch_one(&mut *conn)
-                .await
-                .map_err(dialect::error)?;
-            self.signals.depth.store(depth, Ordering::Relaxed);
+            self.signals.load.replace(load::waiting(&mut conn).await?);
         }
         Ok(())
     }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+pub(in super::super) use super::after::After;
 use super::{
     super::dialect,
     bulk::{Bulk, Conn, Script},
     insert::{self, Place, Tried},
-    rows::{full_row, place_columns, reporting_number, state_columns},
+    rows::{Reader, full_row, place_columns, reporting_number, state_columns},
 };
 use crate::{
     model::{
@@ -56,37 +57,12 @@ static LEAVE: Bulk = Bulk::among("DELETE FROM queue WHERE message_id IN (", 0, "
 
 static ERASE_PARTS: Bulk = Bulk::among("DELETE FROM message_part WHERE message_id IN (", 0, ")");
 
-/// What follows once a transaction is committed.
-#[derive(Default)]
-pub(in super::super) struct After {
-    /// Claimed at the door.
-    pub(in super::super) slots: Vec<(crate::store::Slot, crate::store::Claimed)>,
-    /// Something became ready on these channels.
-    pub(in super::super) wakes: Vec<Channel>,
-    /// The log grew.
-    pub(in super::super) log: bool,
-    /// There are receipts to apply.
-    pub(in super::super) receipts: bool,
-    /// Receipts may be parked: look for those of a message whose provider id becomes known.
-    pub(in super::super) parked: bool,
-    /// By how much more waits in the queue.
-    pub(in super::super) depth: i64,
-    /// Contacts that changed.
-    pub(in super::super) contacts: bool,
-}
-
-impl After {
-    pub(in super::super) fn wake(&mut self, channel: Channel) {
-        if !self.wakes.contains(&channel) {
-            self.wakes.push(channel);
-        }
-    }
-}
-
 /// The rows of messages, as they were and as they become within one transaction.
 #[derive(Default)]
 pub(in super::super) struct Rows {
     rows: HashMap<MessageId, (Row, Row)>,
+    /// Those that are there and cannot be read, with the reason.
+    unreadable: HashMap<MessageId, String>,
     events: Vec<NewEvent>,
     tries: Vec<Tried>,
     recipients: Vec<(MessageId, String)>,
@@ -108,10 +84,28 @@ impl Rows {
             lock.run(conn, &missing, |args, id| args.bind(*id)).await?;
         }
         for row in LOAD.fetch(conn, |args| args, &missing, |args, id| args.bind(*id)).await? {
-            let row = full_row(&row)?;
-            self.rows.insert(row.state.id, (row.clone(), row));
+            match full_row(&row) {
+                Ok(row) => drop(self.rows.insert(row.state.id, (row.clone(), row))),
+                Err(StoreError::Corrupt(what)) => {
+                    self.unreadable.insert(MessageId(Reader::new(&row, 0).get()?), what);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
+    }
+
+    /// Whether every row that was loaded could be read.
+    pub(in super::super) fn readable(&self) -> Result<(), StoreError> {
+        self.unreadable.values().next().map_or(Ok(()), |what| Err(StoreError::Corrupt(what.clone())))
+    }
+
+    /// Why there is nothing to go by for this message.
+    pub(in super::super) fn defect(&self, id: MessageId) -> Option<String> {
+        if self.rows.contains_key(&id) {
+            return None;
+        }
+        Some(self.unreadable.get(&id).cloned().unwrap_or_else(|| "there is no such message".to_owned()))
     }
 
     /// The row as it is now.
@@ -127,7 +121,10 @@ impl Rows {
         step: &crate::model::verbs::Step,
         by: By<'_>,
     ) -> Result<(), StoreError> {
-        let (_, row) = self.rows.get_mut(&id).ok_or(StoreError::NotFound)?;
+        let Some((_, row)) = self.rows.get_mut(&id) else {
+            let what = self.unreadable.get(&id);
+            return Err(what.map_or(StoreError::NotFound, |what| StoreError::Corrupt(what.clone())));
+        };
         if tenant.is_some_and(|tenant| *tenant != row.state.tenant) {
             return Err(StoreError::NotFound);
         }
@@ -161,6 +158,10 @@ impl Rows {
             self.tries.push(tried);
         }
         result?;
+        let place = self.rows.get_mut(&change.id).and_then(|(_, now)| now.queued.as_mut());
+        if let (Some(bytes), Some(place)) = (change.bytes, place) {
+            place.bytes = bytes;
+        }
         self.get(change.id).map(|row| Changed::Done(Box::new(row.clone()))).ok_or(StoreError::NotFound)
     }
 
@@ -186,7 +187,12 @@ impl Rows {
         script.add(conn, &ERASE_PARTS, &erased, |args, id| args.bind(*id)).await?;
         let (mut places, mut gone) = (Vec::new(), Vec::new());
         for (before, now) in changed.iter().filter(|(before, now)| before.queued != now.queued) {
-            after.depth += i64::from(now.queued.is_some()) - i64::from(before.queued.is_some());
+            if let Some(queued) = &before.queued {
+                after.leaves(&before.state.tenant, queued);
+            }
+            if let Some(queued) = &now.queued {
+                after.joins(&now.state.tenant, queued);
+            }
             match (&now.queued, now.state.channel) {
                 (Some(queued), Some(channel)) => {
                     if queued.wait == Wait::Ready {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{
-        Channel,
+        Channel, Timestamp,
         contact::Contact,
         crm::{Activity, Ticket},
         event::{EventData, NewEvent, kind},
@@ -319,4 +319,19 @@ pub(in super::super) async fn purge(conn: &mut Conn, before: i64) -> Result<u64,
     .await
     .map(|done| done.rows_affected())
     .map_err(dialect::error)
+}
+
+/// A write that matters to nobody.
+pub(in super::super) async fn probe(
+    conn: &mut Conn,
+    now: Timestamp,
+    after: &mut After,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('probe', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(now.0.to_be_bytes().to_vec())
+        .execute(conn)
+        .await
+        .map_err(dialect::error)?;
+    after.probed = true;
+    Ok(())
 }

@@ -9,6 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{Db, dialect},
@@ -30,7 +31,7 @@ use crate::{
     store::{
         Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite,
         Effects, EventQuery, FindQuery, NewReceipt, Page, QueueDepth, Reads, ReceiptRow, Record, RequestKey,
-        Rewrite, Store, StoreError, Swept, Taker, Writes,
+        Rewrite, Store, StoreError, Swept, Taker, Writes, load::Load, space::Space,
     },
 };
 
@@ -46,6 +47,8 @@ pub struct SqlStore {
     secret: Vec<u8>,
     contacts: ContactCache,
     peers: dialect::Peers,
+    /// The disk it lies on, where it lies on one of this machine.
+    space: Option<Arc<Space>>,
     /// What must live until the store is closed: the lock on its file.
     guard: Mutex<Option<Box<dyn Any + Send + Sync>>>,
 }
@@ -77,11 +80,9 @@ impl SqlStore {
         guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self, StoreError> {
         let secret = secret(&mut conn).await?;
-        let depth = sqlx::query_scalar("SELECT COUNT(*) FROM queue")
-            .fetch_one(&mut conn)
-            .await
-            .map_err(dialect::error)?;
-        let writer = Writer::start(link, conn, depth);
+        let load = Arc::new(Load::default());
+        load.replace(super::load::waiting(&mut conn).await?);
+        let writer = Writer::start(link, conn, load);
         peers.start(&pool, &writer.signals);
         Ok(Self {
             writer,
@@ -89,8 +90,22 @@ impl SqlStore {
             pool,
             secret,
             contacts: ContactCache::default(),
+            space: None,
             guard: Mutex::new(Some(guard)),
         })
+    }
+
+    /// With the disk that it lies on.
+    #[allow(dead_code, reason = "only a database in a file of this machine has a disk to look at")]
+    pub(in super::super) fn on(mut self, space: Arc<Space>) -> Self {
+        self.writer.signals.space.set(space.clone()).ok();
+        self.space = Some(space);
+        self
+    }
+
+    /// Refuses new work while the disk has no more room than what has begun may need.
+    fn room(&self) -> Result<(), StoreError> {
+        if self.space.as_ref().is_some_and(|space| space.is_low()) { Err(StoreError::Full) } else { Ok(()) }
     }
 
     async fn read(&self) -> Result<sqlx::pool::PoolConnection<Db>, StoreError> {
@@ -147,14 +162,19 @@ macro_rules! expect {
 #[async_trait]
 impl Writes for SqlStore {
     async fn accept(&self, accept: Accept) -> Result<Ack, StoreError> {
+        self.room()?;
         expect!(self.writer.submit(Work::Accept(accept)).await?, Ack)
     }
 
     async fn change(&self, change: Change) -> Result<Changed, StoreError> {
+        if change.bytes.is_some() {
+            self.room()?;
+        }
         expect!(self.writer.submit(Work::Change(Box::new(change))).await?, Changed)
     }
 
     async fn rewrite(&self, rewrite: Rewrite) -> Result<Changed, StoreError> {
+        self.room()?;
         expect!(self.writer.submit(Work::Rewrite(Box::new(rewrite))).await?, Changed)
     }
 
@@ -172,6 +192,15 @@ impl Writes for SqlStore {
         expect!(self.writer.submit(Work::Sweep(now, all)).await?, Swept)
     }
 
+    async fn release(&self, leases: Vec<(MessageId, i64)>, now: Timestamp) -> Result<usize, StoreError> {
+        let released = expect!(self.writer.submit(Work::Release(leases, now)).await?, Swept)?;
+        Ok(released.released)
+    }
+
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.submit(Work::Probe(now)).await.map(drop)
+    }
+
     async fn put_receipts(&self, receipts: Vec<NewReceipt>) -> Result<(), StoreError> {
         self.writer.submit(Work::PutReceipts(receipts)).await.map(drop)
     }
@@ -185,14 +214,17 @@ impl Writes for SqlStore {
     }
 
     async fn put_contact(&self, write: ContactWrite) -> Result<Ack, StoreError> {
+        self.room()?;
         expect!(self.writer.submit(Work::Contact(Box::new(write))).await?, Ack)
     }
 
     async fn put_device(&self, write: DeviceWrite) -> Result<Ack, StoreError> {
+        self.room()?;
         expect!(self.writer.submit(Work::Device(Box::new(write))).await?, Ack)
     }
 
     async fn put_record(&self, record: Record, request: Option<RequestKey>) -> Result<Ack, StoreError> {
+        self.room()?;
         expect!(self.writer.submit(Work::Record(Box::new(record), request)).await?, Ack)
     }
 
@@ -325,8 +357,24 @@ impl Store for SqlStore {
         self.writer.signals.taker.set(taker).ok();
     }
 
+    fn load(&self) -> &Arc<Load> {
+        &self.writer.signals.load
+    }
+
     fn queued(&self) -> i64 {
-        self.writer.signals.depth.load(std::sync::atomic::Ordering::Relaxed)
+        self.load().all().messages
+    }
+
+    fn quarantined(&self) -> u64 {
+        self.writer.signals.quarantined.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn trouble(&self) -> Option<Duration> {
+        self.writer.signals.trouble()
+    }
+
+    fn broken(&self) -> CancellationToken {
+        self.writer.signals.broken.clone()
     }
 
     fn clock(&self) -> Clock {

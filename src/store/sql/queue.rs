@@ -12,7 +12,7 @@ use super::{
     super::dialect,
     bulk::{Bulk, Conn, Script},
     change::{After, Rows},
-    receipts,
+    quarantine, receipts,
     rows::{Reader, content_columns, message, state_columns},
 };
 use crate::{
@@ -48,30 +48,60 @@ const SWEEP_LIMIT: i64 = 1_000;
 
 /// Messages with everything, by id, in no order.
 pub(in super::super) async fn messages(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Message>, StoreError> {
+    let (messages, unreadable) = readable(conn, ids).await?;
+    match unreadable.into_values().next() {
+        None => Ok(messages),
+        Some(what) => Err(StoreError::Corrupt(what)),
+    }
+}
+
+/// The same; those that cannot be read apart, with the reason.
+async fn readable(
+    conn: &mut Conn,
+    ids: &[i64],
+) -> Result<(Vec<Message>, HashMap<MessageId, String>), StoreError> {
     let mut messages = Vec::with_capacity(ids.len());
-    let mut with_parts = Vec::new();
+    let (mut with_parts, mut unreadable) = (Vec::new(), HashMap::new());
     for row in MESSAGES.fetch(conn, |args| args, ids, |args, id| args.bind(*id)).await? {
-        let (message, parts) = message(&row)?;
-        if parts {
-            with_parts.push(message.state.id.0);
+        match message(&row) {
+            Ok((message, parts)) => {
+                if parts {
+                    with_parts.push(message.state.id.0);
+                }
+                messages.push(message);
+            }
+            Err(StoreError::Corrupt(what)) => {
+                unreadable.insert(MessageId(Reader::new(&row, 0).get()?), what);
+            }
+            Err(error) => return Err(error),
         }
-        messages.push(message);
     }
-    if with_parts.is_empty() {
-        return Ok(messages);
+    if !with_parts.is_empty() {
+        add_parts(conn, &with_parts, &mut messages, &mut unreadable).await?;
+        messages.retain(|message| !unreadable.contains_key(&message.state.id));
     }
+    Ok((messages, unreadable))
+}
+
+async fn add_parts(
+    conn: &mut Conn,
+    ids: &[i64],
+    messages: &mut [Message],
+    unreadable: &mut HashMap<MessageId, String>,
+) -> Result<(), StoreError> {
     let mut places: HashMap<i64, usize> = HashMap::new();
     for (index, message) in messages.iter().enumerate() {
         places.insert(message.state.id.0, index);
     }
-    for row in PARTS.fetch(conn, |args| args, &with_parts, |args, id| args.bind(*id)).await? {
+    for row in PARTS.fetch(conn, |args| args, ids, |args, id| args.bind(*id)).await? {
         let mut row = Reader::new(&row, 0);
         let id: i64 = row.get()?;
-        if let Some(message) = places.get(&id).and_then(|index| messages.get_mut(*index)) {
-            add_part(message, &mut row)?;
+        let Some(message) = places.get(&id).and_then(|index| messages.get_mut(*index)) else { continue };
+        if let Err(error) = add_part(message, &mut row) {
+            unreadable.insert(MessageId(id), error.to_string());
         }
     }
-    Ok(messages)
+    Ok(())
 }
 
 fn add_part(message: &mut Message, row: &mut Reader<'_>) -> Result<(), StoreError> {
@@ -103,22 +133,33 @@ pub(in super::super) async fn claim(
     let order: Vec<MessageId> = ids.iter().copied().map(MessageId).collect();
     let mut rows = Rows::default();
     rows.load(conn, &order).await?;
+    let (messages, unreadable) = readable(conn, &ids).await?;
+    let mut found: HashMap<MessageId, Message> =
+        messages.into_iter().map(|message| (message.state.id, message)).collect();
     let step = Step::Claim { lease_until: claim.lease_until };
-    let mut claimed = Vec::with_capacity(ids.len());
+    let (mut claimed, mut aside) = (Vec::with_capacity(ids.len()), Vec::new());
     for id in order {
+        if let Some(defect) = rows.defect(id).or_else(|| unreadable.get(&id).cloned()) {
+            aside.push((id, defect));
+            continue;
+        }
         // A row that cannot be claimed after all (its message expired) has left the queue by its step.
         let stepped = rows.step(None, id, &step, By { now: claim.now, actor: "system" });
         let queued = rows.get(id).and_then(|row| row.queued.clone()).filter(|_| stepped.is_ok());
-        claimed.extend(queued.filter(|queued| queued.wait == Wait::Leased).map(|queued| (id, queued)));
+        let Some(queued) = queued.filter(|queued| queued.wait == Wait::Leased) else { continue };
+        if let Some(mut message) = found.remove(&id) {
+            // It was read before the step.
+            if let Some(row) = rows.get(id) {
+                message.state.clone_from(&row.state);
+            }
+            claimed.push(Claimed { message: Arc::new(message), queued });
+        }
     }
+    quarantine::set_aside(conn, &aside, claim.now, after).await?;
     let mut script = Script::default();
     rows.save(conn, &mut script, after).await?;
     script.flush(conn).await?;
-    let taken: Vec<i64> = claimed.iter().map(|(id, _)| id.0).collect();
-    let mut found: HashMap<MessageId, Message> =
-        messages(conn, &taken).await?.into_iter().map(|message| (message.state.id, message)).collect();
-    let with_message = |(id, queued)| Some(Claimed { message: Arc::new(found.remove(&id)?), queued });
-    Ok(claimed.into_iter().filter_map(with_message).collect())
+    Ok(claimed)
 }
 
 /// The tenant that was served last, by channel and lane.
@@ -263,6 +304,30 @@ pub(in super::super) async fn renew(
     RENEW.run(conn, leases, |query, (id, epoch)| query.bind(id.0).bind(*epoch).bind(until.0)).await
 }
 
+/// Gives back leases that are still held under their epoch: their tries may have reached the provider.
+pub(in super::super) async fn release(
+    conn: &mut Conn,
+    leases: &[(MessageId, i64)],
+    now: Timestamp,
+    after: &mut After,
+) -> Result<Swept, StoreError> {
+    let ids: Vec<MessageId> = leases.iter().map(|(id, _)| *id).collect();
+    let mut rows = Rows::default();
+    rows.load(conn, &ids).await?;
+    let mut released = 0;
+    for (id, epoch) in leases {
+        let place = rows.get(*id).and_then(|row| row.queued.as_ref());
+        if place.is_some_and(|place| place.wait == Wait::Leased && place.epoch == *epoch) {
+            rows.step(None, *id, &Step::Release, By { now, actor: "system" })?;
+            released += 1;
+        }
+    }
+    let mut script = Script::default();
+    rows.save(conn, &mut script, after).await?;
+    script.flush(conn).await?;
+    Ok(Swept { released, ended: 0 })
+}
+
 /// Gives back leases that ran out and ends waits that are over.
 pub(in super::super) async fn sweep(
     conn: &mut Conn,
@@ -296,14 +361,19 @@ pub(in super::super) async fn sweep(
     .map_err(dialect::error)?;
     receipts::look_again(conn, now, after).await?;
     let mut rows = Rows::default();
-    let by = By { now, actor: "system" };
+    let (by, mut aside) = (By { now, actor: "system" }, Vec::new());
     for (ids, step) in [(&lost, Step::Release), (&held, Step::GiveUp), (&expired, Step::GiveUp)] {
         let ids: Vec<MessageId> = ids.iter().copied().map(MessageId).collect();
         rows.load(conn, &ids).await?;
         for id in ids {
-            rows.step(None, id, &step, by).ok();
+            match rows.defect(id) {
+                Some(defect) => aside.push((id, defect)),
+                // A step that is refused has nothing to do any more.
+                None => drop(rows.step(None, id, &step, by)),
+            }
         }
     }
+    quarantine::set_aside(conn, &aside, now, after).await?;
     let mut script = Script::default();
     rows.save(conn, &mut script, after).await?;
     script.flush(conn).await?;

@@ -162,6 +162,7 @@ async fn targets(conn: &mut Conn, receipts: &[Stored]) -> Result<(Rows, Vec<Targ
     let ids: Vec<MessageId> = targets.iter().flatten().map(|(id, _)| *id).collect();
     let mut rows = Rows::default();
     rows.load(conn, &ids).await?;
+    rows.readable()?;
     Ok((rows, targets))
 }
 

@@ -45,6 +45,9 @@ async fn edit(
 ) -> Result<Result<Changed, StoreError>, StoreError> {
     let mut rows = Rows::default();
     rows.load(conn, &[work.id]).await?;
+    if let Err(error) = rows.readable() {
+        return Ok(Err(error));
+    }
     let Some(row) = rows.get(work.id).filter(|row| row.state.tenant == work.tenant).cloned() else {
         return Ok(Err(StoreError::NotFound));
     };
@@ -80,6 +83,9 @@ async fn edit(
     let mut script = Script::default();
     let mut queued = row.queued.clone();
     if let (Some(queued), Some(channel)) = (&mut queued, message.state.channel) {
+        after.leaves(&work.tenant, queued);
+        queued.bytes = message.bytes();
+        after.joins(&work.tenant, queued);
         queued.due_at = message.state.scheduled_at.unwrap_or(queued.due_at);
         queued.expires_at = message.state.expires_at.unwrap_or(queued.due_at.plus(verbs::MAX_LIFETIME));
         insert::places(conn, &mut script, &[change::place(&message.state, channel, queued)]).await?;

@@ -108,7 +108,7 @@ pub(in super::super) use state_columns;
 /// The columns of a place in the queue.
 macro_rules! place_columns {
     () => {
-        "q.state, q.due_at, q.epoch, q.tries, q.ambiguous, q.expires_at"
+        "q.state, q.due_at, q.epoch, q.tries, q.ambiguous, q.expires_at, q.bytes"
     };
 }
 pub(in super::super) use place_columns;
@@ -174,13 +174,18 @@ pub(in super::super) fn place(row: &mut Reader<'_>) -> Result<Option<Queued>, St
         Some(2) => Wait::Held,
         Some(other) => return Err(corrupt("queue.state", other)),
     };
+    let (due_at, epoch, tries): (_, i64, i32) = (row.time()?, row.get()?, row.get()?);
+    if epoch < 0 || tries < 0 {
+        return Err(corrupt("queue.epoch or queue.tries", epoch.min(i64::from(tries))));
+    }
     Ok(Some(Queued {
         wait,
-        due_at: row.time()?,
-        epoch: row.get()?,
-        tries: row.get()?,
+        due_at,
+        epoch,
+        tries,
         ambiguous: row.get::<i16>()? != 0,
         expires_at: row.time()?,
+        bytes: row.get()?,
     }))
 }
 

@@ -4,14 +4,12 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use sqlx::Connection as _;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,14 +18,14 @@ use super::{
     change::{self, After},
     entities,
     insert::{self, Place},
-    queue::{self, Turns},
-    receipts, rewrite,
+    queue, receipts, rewrite,
+    signals::Signals,
 };
 use crate::{
-    model::{Channel, Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
+    model::{Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
     store::{
         Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite, Effects,
-        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
+        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, load::Load,
     },
 };
 
@@ -35,6 +33,8 @@ use crate::{
 const GROUP: usize = 1_000;
 /// Jobs waiting for the writer at most; more have to wait to be taken in.
 const WAITING: usize = 4_096;
+/// How long work waits to be taken in. Nothing of it is done when it is not.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One piece of work.
 pub(in super::super) enum Work {
@@ -44,6 +44,8 @@ pub(in super::super) enum Work {
     Claim(Claim),
     Renew(Vec<(MessageId, i64)>, Timestamp),
     Sweep(Timestamp, bool),
+    Release(Vec<(MessageId, i64)>, Timestamp),
+    Probe(Timestamp),
     PutReceipts(Vec<NewReceipt>),
     ApplyReceipts(Timestamp, i64),
     Effects(Box<Effects>),
@@ -79,58 +81,11 @@ pub(in super::super) struct Writer {
     closed: CancellationToken,
 }
 
-/// What the writer tells after a commit.
-pub(in super::super) struct Signals {
-    pub(in super::super) log: watch::Sender<u64>,
-    pub(in super::super) receipts: watch::Sender<u64>,
-    pub(in super::super) contacts: watch::Sender<u64>,
-    pub(in super::super) taker: OnceLock<Arc<dyn Taker>>,
-    /// Messages in the queue.
-    pub(in super::super) depth: AtomicI64,
-    /// Receipts may be parked.
-    pub(in super::super) parked: AtomicBool,
-    /// Whose turn it is.
-    turns: Mutex<Turns>,
-    /// What other nodes are told.
-    pub(in super::super) said: Said,
-}
-
-/// What happened since other nodes were told last.
-#[derive(Default)]
-pub(in super::super) struct Said {
-    pub(in super::super) log: AtomicBool,
-    pub(in super::super) receipts: AtomicBool,
-    /// A bit for each channel on which something became ready.
-    pub(in super::super) wakes: AtomicU8,
-}
-
-impl Signals {
-    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A channel has something that may be due.
-    pub(in super::super) fn wake(&self, channel: Channel) {
-        if let Some(taker) = self.taker.get() {
-            taker.wake(channel);
-        }
-    }
-}
-
 impl Writer {
     /// Starts the writer on its own connection. It ends when the last handle is gone.
-    pub(in super::super) fn start(link: dialect::Link, conn: Conn, depth: i64) -> Self {
+    pub(in super::super) fn start(link: dialect::Link, conn: Conn, load: Arc<Load>) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let signals = Arc::new(Signals {
-            log: watch::Sender::new(0),
-            receipts: watch::Sender::new(0),
-            contacts: watch::Sender::new(0),
-            taker: OnceLock::new(),
-            depth: AtomicI64::new(depth),
-            parked: AtomicBool::new(true),
-            turns: Mutex::default(),
-            said: Said::default(),
-        });
+        let signals = Arc::new(Signals::new(load));
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
         let (ends, end) = (closing.clone(), closed.clone().drop_guard());
         let running = write((link, conn), waiting, signals.clone(), ends);
@@ -152,7 +107,8 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Unavailable("the writer has stopped".to_owned());
         let job = Job { work, answer: None, reply: Some(reply) };
-        self.jobs.send(job).await.map_err(|_| gone())?;
+        let taken = tokio::time::timeout(PATIENCE, self.jobs.send(job)).await;
+        taken.map_err(|_| StoreError::Unavailable("the writer is behind".to_owned()))?.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -179,13 +135,28 @@ async fn write(
             None => match link.connect().await {
                 Ok(conn) => held.insert(conn),
                 Err(error) => {
-                    refuse(&mut jobs, &error);
+                    refuse(&mut jobs, &signals.failed(error));
                     continue;
                 }
             },
         };
-        if !group(conn, &mut jobs, &signals).await {
-            held = None;
+        match group(conn, &mut jobs, &signals).await {
+            Ok(()) => {}
+            Err(broken @ StoreError::Broken(_)) => {
+                // No more is written, and nothing is closed, for that would sync the file once more: the system has reported the
+                // loss and would report success now.
+                tracing::error!(error = %broken, "the disk did not keep a write; only a new start can tell what holds");
+                signals.broken.cancel();
+                jobs.iter_mut().for_each(|job| answer(job, Err(StoreError::Broken(broken.to_string()))));
+                std::mem::forget(held);
+                return;
+            }
+            Err(lost) => {
+                // It may have been committed, or not: whoever repeats the request, under its id, learns which.
+                tracing::error!(error = %lost, jobs = jobs.len(), "the connection to the database is lost");
+                refuse(&mut jobs, &lost);
+                held = None;
+            }
         }
     }
     if let Some(conn) = held {
@@ -193,42 +164,55 @@ async fn write(
     }
 }
 
-/// Writes a group of jobs and answers them. False when the connection is lost.
-async fn group(conn: &mut Conn, jobs: &mut Vec<Job>, signals: &Signals) -> bool {
+/// Writes a group of jobs and answers them. An error is for those that are left: the connection is lost, or the disk is broken.
+async fn group(conn: &mut Conn, jobs: &mut Vec<Job>, signals: &Signals) -> Result<(), StoreError> {
     let trouble = match transact(conn, jobs, signals).await {
         Ok(after) => {
             finish(jobs, after, signals);
-            return true;
+            return Ok(());
         }
-        Err(error) => error,
+        Err(error) => signals.failed(error),
     };
-    if !dialect::recovered(conn).await {
-        // It may have been committed, or not: whoever repeats the request, under its id, learns which.
-        tracing::error!(error = %trouble, jobs = jobs.len(), "the connection to the database is lost");
-        refuse(jobs, &trouble);
-        return false;
+    if matches!(trouble, StoreError::Broken(_)) || !dialect::recovered(conn).await {
+        return Err(trouble);
     }
     if jobs.len() == 1 {
         answer(&mut jobs.swap_remove(0), Err(trouble));
-        return true;
+        return Ok(());
     }
-    // One of them spoils the group: each gets a transaction of its own.
+    one_by_one(conn, jobs, signals, &trouble).await
+}
+
+/// After a group failed: one of its jobs may have spoilt it, so each gets a transaction of its own. On a full disk new work is refused
+/// at once, so that what is left of it goes to the results of what had begun.
+async fn one_by_one(
+    conn: &mut Conn,
+    jobs: &mut Vec<Job>,
+    signals: &Signals,
+    trouble: &StoreError,
+) -> Result<(), StoreError> {
     tracing::warn!(error = %trouble, jobs = jobs.len(), "a group of writes failed; trying them one by one");
+    let full = matches!(trouble, StoreError::Full);
     let mut rest = std::mem::take(jobs).into_iter();
     while let Some(mut job) = rest.next() {
-        match transact(conn, std::slice::from_mut(&mut job), signals).await {
+        if full && matches!(job.work, Work::Accept(_)) {
+            answer(&mut job, Err(StoreError::Full));
+            continue;
+        }
+        let done = transact(conn, std::slice::from_mut(&mut job), signals).await;
+        match done.map_err(|error| signals.failed(error)) {
             Ok(after) => finish(&mut vec![job], after, signals),
             Err(error) => {
-                answer(&mut job, Err(error));
-                if !dialect::recovered(conn).await {
-                    let lost = StoreError::Unavailable("the connection to the database is lost".to_owned());
-                    refuse(&mut rest.collect(), &lost);
-                    return false;
+                if matches!(error, StoreError::Broken(_)) || !dialect::recovered(conn).await {
+                    jobs.push(job);
+                    jobs.extend(rest);
+                    return Err(error);
                 }
+                answer(&mut job, Err(error));
             }
         }
     }
-    true
+    Ok(())
 }
 
 /// Nothing can be written now: everybody who waits is told so.
@@ -246,7 +230,11 @@ fn answer(job: &mut Job, with: Result<Answer, StoreError>) {
 }
 
 fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
-    signals.depth.fetch_add(after.depth, Ordering::Relaxed);
+    if after.log || after.probed {
+        signals.wrote();
+    }
+    signals.load.moved(after.load);
+    signals.quarantined.fetch_add(after.quarantined, Ordering::Relaxed);
     signals.parked.store(after.parked, Ordering::Relaxed);
     for (slot, claimed) in after.slots {
         slot(claimed);
@@ -370,9 +358,9 @@ fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Pl
             }
             None => after.wake(channel),
         }
+        after.joins(&state.tenant, &queued);
         places.push(change::place(state, channel, &queued));
     }
-    after.depth += places.len() as i64;
     (places, events)
 }
 
@@ -415,6 +403,8 @@ async fn other(
         }
         Work::Renew(leases, until) => queue::renew(conn, leases, *until).await.map(|()| unit),
         Work::Sweep(now, all) => Ok(Answer::Swept(queue::sweep(conn, *now, *all, after).await?)),
+        Work::Release(leases, now) => Ok(Answer::Swept(queue::release(conn, leases, *now, after).await?)),
+        Work::Probe(now) => entities::probe(conn, *now, after).await.map(|()| Ok(unit))?,
         Work::PutReceipts(new) => match receipts::take(conn, new, after).await {
             // Whatever is wrong with a stored row, what the vendor said is kept.
             Err(StoreError::Corrupt(problem)) => {

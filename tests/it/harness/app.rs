@@ -36,7 +36,7 @@ pub(crate) struct TestApp {
 }
 
 /// What a configuration file in a test leaves open: free ports, and the store in the folder. No commit waits for the disk, for a
-/// killed process loses nothing by that.
+/// killed process loses nothing by that. How full the machine's disk is does not matter.
 ///
 /// With `HLY_TEST_STORE=postgres` the store is a database of its own instead; its name lies in the folder. What a killed process
 /// held is free again soon there.
@@ -55,6 +55,7 @@ pub(super) fn variables(folder: &Path) -> Vec<(String, String)> {
             ("HLY_EDGE__LISTEN", "127.0.0.1:0"),
             ("HLY_STORE__URL", &store),
             ("HLY_STORE__SYNCHRONOUS", "normal"),
+            ("HLY_STORE__MIN_FREE_PERCENT", "0"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );

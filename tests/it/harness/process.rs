@@ -20,7 +20,14 @@ pub(crate) struct TestProcess {
 
 /// A command that knows the folder and nothing of this machine's settings.
 fn hly(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hly"));
+    under(folder, &[])
+}
+
+/// The same, run by another program.
+fn under(folder: &Path, by: &[&str]) -> Command {
+    let mut words = by.iter().copied().chain([env!("CARGO_BIN_EXE_hly")]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     command.current_dir(folder).env_clear().envs(variables(folder)).env("HLY_LOG__FILTER", "warn");
     command.stdin(Stdio::null());
     command
@@ -29,9 +36,21 @@ fn hly(folder: &Path) -> Command {
 impl TestProcess {
     /// Starts it over this folder and waits until it listens.
     pub(crate) async fn start(folder: &Path, toml: &str) -> Self {
+        Self::start_under(folder, toml, &[]).await
+    }
+
+    /// [`TestProcess::start`] by another program that becomes it.
+    pub(crate) async fn start_under(folder: &Path, toml: &str, by: &[&str]) -> Self {
+        Self::start_with(folder, toml, by, &[]).await
+    }
+
+    /// [`TestProcess::start_under`] with further variables.
+    pub(crate) async fn start_with(folder: &Path, toml: &str, by: &[&str], more: &[(&str, &str)]) -> Self {
         std::fs::write(folder.join("hly.toml"), toml).unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        let mut child = hly(folder).arg("serve").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut command = under(folder, by);
+        command.envs(more.iter().copied());
+        let mut child = command.arg("serve").stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let urls = tokio::task::spawn_blocking(move || {
             let (mut urls, mut line) = (Vec::new(), String::new());
@@ -60,14 +79,25 @@ impl TestProcess {
     }
 
     /// SIGTERM; returns how it ended.
-    pub(crate) async fn terminate(mut self) -> ExitStatus {
-        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(signal.success());
+    pub(crate) async fn terminate(self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let signal = format!("-{name}");
+        let sent = Command::new("kill").args([signal, self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end; returns how it ended.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
         let wait = tokio::task::spawn_blocking(move || self.child.wait().unwrap());
         within("the end of the process", wait).await.unwrap()
     }
 
-    /// Runs a command to its end; returns its exit code and what it wrote to standard error.
+    /// Runs a command to its end; returns its exit code and what it wrote, to standard error first.
     pub(crate) async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
         Self::run_with(folder, arguments, &[]).await
     }
@@ -82,7 +112,8 @@ impl TestProcess {
         command.args(arguments).envs(variables.iter().copied());
         let output = tokio::task::spawn_blocking(move || command.output().unwrap());
         let output = within("the end of a command", output).await.unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let text = [output.stderr, output.stdout].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 }
 
