@@ -18,14 +18,14 @@ use crate::{
         http::edge::{self, EdgeConfig},
     },
     clock::{self, Clock},
-    config::{Ambiguous, Config, ProviderConfig, Synchronous},
+    config::{self, Ambiguous, Config, ProviderConfig, Synchronous},
     dispatch::{
         self, Dispatcher,
-        slots::{Ambiguity, Slot, Slots},
+        slots::{Ambiguity, Rate, Slot, Slots, Terms},
     },
     hooks::{Hooks, Rules},
     metrics::Metrics,
-    model::{Channel, ids::IdGenerator, retry::Backoff},
+    model::{Channel, ids::IdGenerator, limits::Limits, retry::Backoff},
     receipts::{
         Receipts,
         webhook::{Call, Callee, Refused, Webhooks},
@@ -98,6 +98,7 @@ impl App {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         secure(config)?;
         let store: Arc<dyn Store> = Arc::new(open(config).await?);
+        store.govern(limits(config));
         let (ids, clock) = (Arc::new(IdGenerator::new(0)), clock::system());
         let metrics = Arc::new(Metrics::default());
         let receipts = Receipts::new(store.clone(), ids.clone(), clock.clone(), metrics.clone());
@@ -231,6 +232,16 @@ pub async fn open(config: &Config) -> Result<Sqlite, OpenError> {
     Sqlite::open(&config.store.path(), synchronous).await
 }
 
+fn limits(config: &Config) -> Limits {
+    let dispatch = &config.dispatch;
+    Limits {
+        max_lifetime: dispatch.max_lifetime,
+        max_lateness: dispatch.max_lateness,
+        poison_after: i32::try_from(dispatch.poison_after).unwrap_or(i32::MAX),
+        backoff: settings(config).backoff,
+    }
+}
+
 fn settings(config: &Config) -> dispatch::Settings {
     let dispatch = &config.dispatch;
     dispatch::Settings {
@@ -262,13 +273,22 @@ fn slot(config: &Config, provider: &ProviderConfig, receipts: &Receipts) -> Resu
     let context = BuildContext { name: provider.name.clone(), receipts: receipts.sink(&provider.name) };
     let instance = (descriptor.build)(&provider.settings, context).map_err(bad)?;
     let places = provider.max_in_flight.unwrap_or(instance.profile().max_in_flight);
-    let mut slot = Slot::new(&provider.name, instance, Some(places.min(config.dispatch.max_in_flight)));
+    let rate = |rate: config::Rate| Rate { count: rate.count, per: rate.per };
+    let terms = Terms {
+        max_in_flight: Some(places.min(config.dispatch.max_in_flight)),
+        priority: i32::try_from(provider.priority).unwrap_or(i32::MAX),
+        weight: provider.weight,
+        ambiguity: provider.ambiguous.map(|ambiguous| match ambiguous {
+            Ambiguous::Retry => Ambiguity::Retry,
+            Ambiguous::Hold => Ambiguity::Hold,
+        }),
+        rate: provider.rate.map(rate),
+        burst: provider.burst,
+        sender_rate: provider.sender_rate.map(rate),
+        probe: config.dispatch.breaker_probe,
+    };
+    let mut slot = Slot::new(&provider.name, instance, terms);
     slot.channels.clone_from(&provider.channels);
-    slot.priority = i32::try_from(provider.priority).unwrap_or(i32::MAX);
-    slot.ambiguity = provider.ambiguous.map(|ambiguous| match ambiguous {
-        Ambiguous::Retry => Ambiguity::Retry,
-        Ambiguous::Hold => Ambiguity::Hold,
-    });
     let callback = |url: &String| format!("{url}/webhooks/{}", provider.name);
     slot.callback_url = config.edge.public_url.as_ref().map(callback);
     Ok(slot)
@@ -324,9 +344,8 @@ impl Directory for Adapter {
         self.0
             .iter()
             .map(|slot| {
-                let (profile, health) = (slot.provider.profile(), slot.health());
+                let (profile, condition) = (slot.provider.profile(), slot.condition(now));
                 let (accepted, refused) = slot.counts();
-                let paused_until = health.paused_until.filter(|until| *until > now);
                 ProviderStatus {
                     name: slot.name.to_string(),
                     kind: profile.kind.to_owned(),
@@ -335,10 +354,13 @@ impl Directory for Adapter {
                     idempotent: profile.idempotent,
                     in_flight: slot.in_flight(),
                     max_in_flight: slot.max_in_flight,
-                    paused_until,
-                    paused_reason: health.paused_reason.filter(|_| paused_until.is_some()),
-                    last_error: health.last_error.as_ref().map(|(_, error)| error.clone()),
-                    last_error_at: health.last_error.map(|(at, _)| at),
+                    state: condition.state.as_str(),
+                    rate: condition.rate,
+                    places: condition.places,
+                    paused_until: condition.paused_until,
+                    paused_reason: condition.paused_reason,
+                    last_error: condition.last_error.as_ref().map(|(_, error)| error.clone()),
+                    last_error_at: condition.last_error.map(|(at, _)| at),
                     accepted,
                     refused,
                 }
@@ -355,7 +377,7 @@ impl Directory for Adapter {
     }
 
     fn serves(&self, channel: Channel) -> bool {
-        self.0.serving(channel).next().is_some()
+        !self.0.serving(channel).is_empty()
     }
 }
 

@@ -10,6 +10,7 @@ use headlessly_communication::{
         crm::{Activity, activity_on_sent},
         event::kind,
         ids::{ActivityId, IdGenerator, MessageId, Tenant, time_of},
+        limits::Limits,
         message::{Draft, Message},
         status::{Fact, Status},
         verbs::{Outcome, Refusal, Step, Verdict, Wait, accepted},
@@ -66,7 +67,7 @@ impl Bench {
     fn message(&self, draft: Draft) -> NewMessage {
         let id = self.ids.next(NOW);
         let mut message = Message::new(draft, MessageId(id), Tenant::default(), time_of(id), "user_test");
-        let (queued, events) = accepted(&mut message.state, time_of(id), "user_test", None);
+        let (queued, events) = accepted(&mut message.state, time_of(id), "user_test", None, &Limits::DEFAULT);
         NewMessage { message: Arc::new(message), queued: Some(queued), events }
     }
 

@@ -18,13 +18,14 @@ use crate::model::{
     crm::{About, Activity, Ticket},
     event::Event,
     ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
+    limits::Limits,
     message::Message,
     verbs::Row,
 };
 pub use types::{
     Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite,
     Effects, EventQuery, FindQuery, NewAttempt, NewMessage, NewReceipt, Page, QueueDepth, ReceiptRow,
-    RequestKey, Rewrite, Slot, StoreError, Swept, Taker,
+    RequestKey, Rewrite, Slot, StoreError, Swept, Taker, Turn,
 };
 
 /// What changes the store. Each call is atomic and durable when it returns; dropping the call does not undo it.
@@ -159,6 +160,12 @@ pub trait Store: Reads + Writes {
 
     /// Names the one who hands messages off. Before that nothing is claimed at the door.
     fn attach(&self, taker: Arc<dyn Taker>);
+
+    /// Names the limits of every message's way, before anything is done. The defaults hold when nobody does.
+    fn govern(&self, limits: Limits);
+
+    /// The limits of every message's way.
+    fn limits(&self) -> Limits;
 
     /// How many messages wait in the queue, scheduled and held ones too.
     fn queued(&self) -> i64;

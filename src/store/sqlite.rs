@@ -141,12 +141,13 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 fn migrator() -> Migrator {
-    let text = include_str!("migrations/0001_init.sql");
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "init".into(),
-        MigrationType::Simple,
-        sqlx::AssertSqlSafe(text).into_sql_str(),
-        false,
-    )])
+    let steps = [
+        (1, "init", include_str!("migrations/0001_init.sql")),
+        (3, "pace and poison", include_str!("migrations/0003_pace_and_poison.sql")),
+    ];
+    let step = |(number, name, text): (i64, &'static str, &'static str)| {
+        let text = sqlx::AssertSqlSafe(text).into_sql_str();
+        Migration::new(number, name.into(), MigrationType::Simple, text, false)
+    };
+    Migrator::with_migrations(steps.map(step).into())
 }

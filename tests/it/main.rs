@@ -7,9 +7,11 @@
 mod harness;
 
 mod bad_input;
+mod breaker_failover;
 mod cancel_race;
 mod chat_stream;
 mod crash_ambiguous;
+mod dead_letters;
 mod explain_find;
 mod failed_ticket;
 mod fcm_unregistered;
@@ -17,8 +19,10 @@ mod first_send;
 mod idempotency;
 mod kill9;
 mod out_of_order;
+mod poison;
 mod retry_backoff;
 mod second_process;
+mod sender_lanes;
 mod smtp_content;
 mod tenancy_keys;
 mod twilio_callbacks;

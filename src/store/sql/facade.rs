@@ -22,6 +22,7 @@ use crate::{
         crm::{About, Activity, Ticket},
         event::Event,
         ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
+        limits::Limits,
         message::Message,
         verbs::Row,
     },
@@ -285,6 +286,15 @@ impl Store for SqlStore {
     fn attach(&self, taker: Arc<dyn Taker>) {
         // A second taker would be a mistake of the composition; the first stays.
         self.writer.signals.taker.set(taker).ok();
+    }
+
+    fn govern(&self, limits: Limits) {
+        // They are named once, by the composition; the first stay.
+        self.writer.signals.limits.set(limits).ok();
+    }
+
+    fn limits(&self) -> Limits {
+        self.writer.signals.limits.get().copied().unwrap_or_default()
     }
 
     fn queued(&self) -> i64 {

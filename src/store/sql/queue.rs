@@ -124,10 +124,12 @@ pub(in super::super) async fn claim(
     let mut rows = Rows::default();
     rows.load(conn, &order).await?;
     let step = Step::Claim { lease_until: claim.lease_until };
+    let limits = after.limits;
+    let by = By { now: claim.now, actor: "system", limits: &limits };
     let mut claimed = Vec::with_capacity(ids.len());
     for id in order {
         // A row that cannot be claimed after all (its message expired) has left the queue by its step.
-        rows.step(None, id, &step, By { now: claim.now, actor: "system" }).ok();
+        rows.step(None, id, &step, by).ok();
         let queued = rows.get(id).and_then(|row| row.queued.clone());
         claimed.extend(queued.filter(|queued| queued.wait == Wait::Leased).map(|queued| (id, queued)));
     }
@@ -182,7 +184,8 @@ pub(in super::super) async fn sweep(
     .await
     .map_err(dialect::error)?;
     let mut rows = Rows::default();
-    let by = By { now, actor: "system" };
+    let limits = after.limits;
+    let by = By { now, actor: "system", limits: &limits };
     for (ids, step) in [(&lost, Step::Release), (&held, Step::GiveUp), (&expired, Step::GiveUp)] {
         let ids: Vec<MessageId> = ids.iter().copied().map(MessageId).collect();
         rows.load(conn, &ids).await?;

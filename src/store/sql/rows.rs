@@ -108,7 +108,7 @@ pub(in super::super) use state_columns;
 /// The columns of a place in the queue.
 macro_rules! place_columns {
     () => {
-        "q.state, q.due_at, q.epoch, q.tries, q.ambiguous, q.expires_at"
+        "q.state, q.due_at, q.epoch, q.tries, q.ambiguous, q.expires_at, q.losses, q.paced"
     };
 }
 pub(in super::super) use place_columns;
@@ -181,6 +181,8 @@ pub(in super::super) fn place(row: &mut Reader<'_>) -> Result<Option<Queued>, St
         tries: row.get()?,
         ambiguous: row.get::<i16>()? != 0,
         expires_at: row.time()?,
+        losses: row.get()?,
+        paced: row.get::<i16>()? != 0,
     }))
 }
 

@@ -23,10 +23,10 @@ use super::{
     queue, receipts, rewrite,
 };
 use crate::{
-    model::{Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
+    model::{Timestamp, event::NewEvent, ids::MessageId, limits::Limits, verbs::Wait},
     store::{
         Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite, Effects,
-        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
+        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker, Turn,
     },
 };
 
@@ -88,6 +88,8 @@ pub(in super::super) struct Signals {
     pub(in super::super) depth: AtomicI64,
     /// Receipts may be parked.
     pub(in super::super) parked: AtomicBool,
+    /// What holds for every message.
+    pub(in super::super) limits: OnceLock<Limits>,
 }
 
 impl Writer {
@@ -101,6 +103,7 @@ impl Writer {
             taker: OnceLock::new(),
             depth: AtomicI64::new(depth),
             parked: AtomicBool::new(true),
+            limits: OnceLock::new(),
         });
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
         let (ends, end) = (closing.clone(), closed.clone().drop_guard());
@@ -204,7 +207,8 @@ fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
 async fn transact(conn: &mut Conn, jobs: &mut [Job], signals: &Signals) -> Result<After, StoreError> {
     // What an undone transaction answered is not true.
     jobs.iter_mut().for_each(|job| job.answer = None);
-    let mut after = After { parked: signals.parked.load(Ordering::Relaxed), ..After::default() };
+    let limits = signals.limits.get().copied().unwrap_or_default();
+    let mut after = After { parked: signals.parked.load(Ordering::Relaxed), limits, ..After::default() };
     match fill(conn, jobs, signals, &mut after).await {
         Ok(()) => Ok(after),
         Err(error) => {
@@ -285,7 +289,16 @@ fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Pl
         let (Some(queued), Some(channel)) = (&new.queued, state.channel) else { continue };
         let mut queued = queued.clone();
         let due = state.facts.queued.is_some();
-        let slot = signals.taker.get().filter(|_| due && !full.contains(&(channel, state.priority)));
+        let taker = signals.taker.get().filter(|_| due);
+        let turn = taker.map_or(Turn::Free, |taker| taker.book(channel, state.sender.as_deref()));
+        queued.paced = turn != Turn::Free;
+        if let Turn::At(at) = turn {
+            queued.due_at = at;
+            after.wake(channel);
+            places.push(change::place(state, channel, &queued));
+            continue;
+        }
+        let slot = taker.filter(|_| !full.contains(&(channel, state.priority)));
         match slot.map(|taker| taker.reserve(channel, state.priority)) {
             Some(Some((slot, lease))) => {
                 queued.wait = Wait::Leased;
