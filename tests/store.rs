@@ -225,7 +225,8 @@ mod cases {
         let first = bench.claim(1, NOW).await.remove(0);
         let late = NOW.plus(Duration::from_secs(61));
         assert_eq!(bench.store.sweep(late, false).await.unwrap().released, 1);
-        let second = bench.claim(1, late).await.remove(0);
+        let after = late.plus(Limits::DEFAULT.backoff.first);
+        let second = bench.claim(1, after).await.remove(0);
         let stale = bench.store.change(bench.outcome(&first, taken(), Some("SM1"))).await;
         assert!(matches!(stale, Err(StoreError::Refused(Refusal::Stale, _))));
         assert_eq!(bench.status(id).await, Status::Queued);
@@ -317,7 +318,8 @@ mod cases {
         assert_eq!(bench.claim(1, NOW).await.len(), 1);
         assert_eq!(bench.store.sweep(NOW, false).await.unwrap().released, 0, "the lease still runs");
         assert_eq!(bench.store.sweep(NOW, true).await.unwrap().released, 1);
-        let again = bench.claim(1, NOW).await.remove(0);
+        assert!(bench.claim(1, NOW).await.is_empty(), "what was lost together does not come back together");
+        let again = bench.claim(1, NOW.plus(Limits::DEFAULT.backoff.first)).await.remove(0);
         assert_eq!((again.message.state.id, again.queued.epoch), (id, 2));
         assert!(again.queued.ambiguous, "the first try may have reached the provider");
     }

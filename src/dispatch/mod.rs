@@ -13,6 +13,7 @@ mod pace;
 mod policy;
 mod route;
 mod senders;
+mod slot;
 pub mod slots;
 
 use std::{

@@ -264,6 +264,16 @@ fn waiting(known: &Known<'_>) -> Option<Decision> {
     let queued = known.row.queued.as_ref()?;
     let at = queued.due_at;
     let (kind, summary) = match queued.wait {
+        Wait::Ready if queued.losses > 0 => (
+            DecisionKind::Retry,
+            format!(
+                "Its hand-off ended without a result {} time(s) in a row, as by a crash; the next is due at {at}.",
+                queued.losses
+            ),
+        ),
+        Wait::Ready if queued.paced => {
+            (DecisionKind::Provider, format!("Its sender may send only so fast: its own time to go is {at}."))
+        }
         Wait::Ready if known.row.state.attempts > 0 => {
             (DecisionKind::Retry, format!("The next try is due at {at}."))
         }

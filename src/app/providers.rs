@@ -1,0 +1,105 @@
+//! The configured providers: built from the configuration, and shown to the use cases.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use headlessly_providers::{contract::BuildContext, registry};
+
+use super::StartError;
+use crate::{
+    clock::Clock,
+    config::{self, Ambiguous, Config, ProviderConfig},
+    dispatch::slots::{Ambiguity, Rate, Slot, Slots, Terms},
+    model::Channel,
+    receipts::Receipts,
+    service::providers::{Directory, Probe, ProviderStatus},
+};
+
+/// The configured providers, built.
+///
+/// # Errors
+/// What is wrong with the settings of one.
+pub(super) fn slots(config: &Config, receipts: &Receipts) -> Result<Slots, StartError> {
+    let slots: Result<Vec<Slot>, StartError> =
+        config.providers.iter().map(|provider| slot(config, provider, receipts)).collect();
+    slots.map(Slots::new)
+}
+
+fn slot(config: &Config, provider: &ProviderConfig, receipts: &Receipts) -> Result<Slot, StartError> {
+    let bad = |error: headlessly_providers::contract::ConfigError| {
+        let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        StartError::Provider(provider.name.clone(), error, hint)
+    };
+    let descriptor = registry::find(&provider.kind).ok_or_else(|| {
+        bad(headlessly_providers::contract::ConfigError::new("kind", "names no plugin of this build"))
+    })?;
+    let context = BuildContext { name: provider.name.clone(), receipts: receipts.sink(&provider.name) };
+    let instance = (descriptor.build)(&provider.settings, context).map_err(bad)?;
+    let places = provider.max_in_flight.unwrap_or(instance.profile().max_in_flight);
+    let rate = |rate: config::Rate| Rate { count: rate.count, per: rate.per };
+    let terms = Terms {
+        max_in_flight: Some(places.min(config.dispatch.max_in_flight)),
+        priority: i32::try_from(provider.priority).unwrap_or(i32::MAX),
+        weight: provider.weight,
+        ambiguity: provider.ambiguous.map(|ambiguous| match ambiguous {
+            Ambiguous::Retry => Ambiguity::Retry,
+            Ambiguous::Hold => Ambiguity::Hold,
+        }),
+        rate: provider.rate.map(rate),
+        burst: provider.burst,
+        sender_rate: provider.sender_rate.map(rate),
+        probe: config.dispatch.breaker_probe,
+    };
+    let mut slot = Slot::new(&provider.name, instance, terms);
+    slot.channels.clone_from(&provider.channels);
+    let callback = |url: &String| format!("{url}/webhooks/{}", provider.name);
+    slot.callback_url = config.edge.public_url.as_ref().map(callback);
+    Ok(slot)
+}
+
+/// The dispatcher's providers, as the use cases see them.
+pub(super) struct Adapter(pub(super) Slots, pub(super) Clock);
+
+#[async_trait]
+impl Directory for Adapter {
+    fn list(&self) -> Vec<ProviderStatus> {
+        let now = (self.1)();
+        self.0
+            .iter()
+            .map(|slot| {
+                let (profile, condition) = (slot.provider.profile(), slot.condition(now));
+                let (accepted, refused) = slot.counts();
+                ProviderStatus {
+                    name: slot.name.to_string(),
+                    kind: profile.kind.to_owned(),
+                    channels: slot.channels.clone(),
+                    reporting: profile.reporting,
+                    idempotent: profile.idempotent,
+                    in_flight: slot.in_flight(),
+                    max_in_flight: slot.max_in_flight,
+                    state: condition.state.as_str(),
+                    rate: condition.rate,
+                    places: condition.places,
+                    paused_until: condition.paused_until,
+                    paused_reason: condition.paused_reason,
+                    last_error: condition.last_error.as_ref().map(|(_, error)| error.clone()),
+                    last_error_at: condition.last_error.map(|(at, _)| at),
+                    accepted,
+                    refused,
+                }
+            })
+            .collect()
+    }
+
+    async fn probe(&self, name: &str) -> Option<Probe> {
+        let slot = self.0.get(name)?;
+        let begin = Instant::now();
+        let result = slot.provider.probe().await;
+        let detail = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        Some(Probe { ok: result.is_ok(), detail, took: begin.elapsed() })
+    }
+
+    fn serves(&self, channel: Channel) -> bool {
+        !self.0.serving(channel).is_empty()
+    }
+}
