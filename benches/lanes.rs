@@ -32,7 +32,7 @@ use headlessly_communication::{
     },
 };
 use headlessly_providers::contract::{
-    Accepted, Capture, ChannelProvider, Dispatch, Profile, ReceiptSource, Reporting, SendError,
+    Accepted, Capture, ChannelProvider, Dispatch, Profile, ReceiptSource, Reconcile, Reporting, SendError,
 };
 
 const LANES: usize = 10_000;
@@ -64,6 +64,10 @@ impl ChannelProvider for Sink {
     }
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
+        None
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
         None
     }
 

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use async_trait::async_trait;
-use headlessly_providers::{contract::BuildContext, registry};
+use headlessly_providers::{
+    contract::{BuildContext, ConfigError},
+    registry,
+};
 
 use super::StartError;
 use crate::{
@@ -26,15 +29,18 @@ pub(super) fn slots(config: &Config, receipts: &Receipts) -> Result<Slots, Start
 }
 
 fn slot(config: &Config, provider: &ProviderConfig, receipts: &Receipts) -> Result<Slot, StartError> {
-    let bad = |error: headlessly_providers::contract::ConfigError| {
+    let bad = |error: ConfigError| {
         let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
         StartError::Provider(provider.name.clone(), error, hint)
     };
-    let descriptor = registry::find(&provider.kind).ok_or_else(|| {
-        bad(headlessly_providers::contract::ConfigError::new("kind", "names no plugin of this build"))
-    })?;
+    let descriptor = registry::find(&provider.kind)
+        .ok_or_else(|| bad(ConfigError::new("kind", "names no plugin of this build")))?;
     let context = BuildContext { name: provider.name.clone(), receipts: receipts.sink(&provider.name) };
     let instance = (descriptor.build)(&provider.settings, context).map_err(bad)?;
+    if provider.ambiguous == Some(Ambiguous::Reconcile) && instance.reconcile().is_none() {
+        let problem = "is \"reconcile\", and this kind cannot look hand-offs up";
+        return Err(bad(ConfigError::new("ambiguous", problem).hint("write \"hold\" or \"retry\"")));
+    }
     let places = provider.max_in_flight.unwrap_or(instance.profile().max_in_flight);
     let rate = |rate: config::Rate| Rate { count: rate.count, per: rate.per };
     let terms = Terms {
@@ -44,6 +50,7 @@ fn slot(config: &Config, provider: &ProviderConfig, receipts: &Receipts) -> Resu
         ambiguity: provider.ambiguous.map(|ambiguous| match ambiguous {
             Ambiguous::Retry => Ambiguity::Retry,
             Ambiguous::Hold => Ambiguity::Hold,
+            Ambiguous::Reconcile => Ambiguity::Reconcile,
         }),
         rate: provider.rate.map(rate),
         burst: provider.burst,

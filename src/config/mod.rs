@@ -262,6 +262,8 @@ pub enum Ambiguous {
     Retry,
     /// Wait for a receipt; it may not be sent at all.
     Hold,
+    /// Ask the provider, and go on by what it knows.
+    Reconcile,
 }
 
 fn duration_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -182,7 +182,7 @@ fn resolve_one(
     let rate = section.take("rate", Kind::Rate).and_then(speed);
     let burst = section.take("burst", Kind::Integer(1, 1_000_000)).and_then(small);
     let sender_rate = section.take("sender_rate", Kind::Rate).and_then(speed);
-    let ambiguous = section.take("ambiguous", Kind::OneOf(&["retry", "hold"]));
+    let ambiguous = section.take("ambiguous", Kind::OneOf(&["retry", "hold", "reconcile"]));
     let channels = section.channels(plugin);
     let settings = section.settings(plugin);
     let kind = section.draft.text("kind")?.to_owned();
@@ -198,6 +198,7 @@ fn resolve_one(
         sender_rate,
         ambiguous: ambiguous.map(|word| match word.as_str() {
             Some("retry") => Ambiguous::Retry,
+            Some("reconcile") => Ambiguous::Reconcile,
             _ => Ambiguous::Hold,
         }),
         settings,

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use headlessly_providers::contract::{Accepted, Dispatch, Fault, ReceiptKind, SendError};
+use headlessly_providers::contract::{Accepted, Dispatch, Fault, Lookup, ReceiptKind, SendError};
 use tracing::Instrument as _;
 
 use super::{
@@ -97,24 +97,15 @@ pub(super) async fn unserved(inner: &Inner, claimed: Claimed) {
 }
 
 async fn work(inner: &Inner, claimed: &Claimed, mut seat: Seat, way: &Way<'_>) {
-    let (message, slot) = (&claimed.message, seat.slot.clone());
-    let slot = &slot;
+    let slot = seat.slot.clone();
     let started_at = inner.now();
-    if claimed.queued.expires_at <= started_at {
-        record(inner, claimed, change(claimed, None, Verdict::Expire, started_at)).await;
-        return;
+    if let Some(verdict) = over(inner, claimed, &slot, way, started_at) {
+        return record(inner, claimed, change(claimed, None, verdict, started_at)).await;
     }
-    // Its last holder was lost together with the answer of the provider: what may not be repeated waits for a receipt.
-    if claimed.queued.ambiguous && ambiguity(slot, message) == Ambiguity::Hold {
-        let hold = Verdict::Hold { until: started_at.plus(inner.settings.hold) };
-        record(inner, claimed, change(claimed, None, hold, started_at)).await;
-        return;
-    }
-    let dispatch = match address(inner, claimed, slot, started_at).await {
+    let dispatch = match address(inner, claimed, &slot, started_at).await {
         Ok(dispatch) => dispatch,
         Err(Unaddressed::Nowhere(failure)) => {
-            record(inner, claimed, change(claimed, None, Verdict::Fail(failure), inner.now())).await;
-            return;
+            return record(inner, claimed, change(claimed, None, Verdict::Fail(failure), inner.now())).await;
         }
         Err(Unaddressed::Later(error)) => {
             drop(seat);
@@ -123,17 +114,50 @@ async fn work(inner: &Inner, claimed: &Claimed, mut seat: Seat, way: &Way<'_>) {
         }
     };
     seat.begin();
-    let result = hand_off(slot, &dispatch).await;
+    let (result, outcome) = if unsure(claimed, &slot) == Some(Ambiguity::Reconcile) {
+        match look_up(&slot, &dispatch).await {
+            Ok(Lookup::Found(accepted)) => (Ok(accepted), Some("FOUND")),
+            Ok(Lookup::NotThere) => (hand_off(&slot, &dispatch).await, None),
+            Ok(Lookup::Unknown) => {
+                let now = inner.now();
+                let hold = Verdict::Hold { until: now.plus(inner.settings.hold) };
+                return record(inner, claimed, change(claimed, None, hold, now)).await;
+            }
+            Err(error) => {
+                drop(seat);
+                tracing::warn!(provider = %slot.name, %error, "a hand-off cannot be looked up; trying again");
+                return put_back(inner, claimed, LATER).await;
+            }
+        }
+    } else {
+        (hand_off(&slot, &dispatch).await, None)
+    };
+    finish(inner, claimed, &slot, way, started_at, (result, outcome), dispatch).await;
+}
+
+/// Writes the result of a try and what follows from it.
+async fn finish(
+    inner: &Inner,
+    claimed: &Claimed,
+    slot: &Arc<Slot>,
+    way: &Way<'_>,
+    started_at: Timestamp,
+    (result, outcome): (Result<Accepted, SendError>, Option<&'static str>),
+    dispatch: Dispatch,
+) {
     let now = inner.now();
+    let message = &claimed.message;
     let mut change = settle(inner, claimed, slot, way, &result, now);
     inner.metrics.breaker.get_or_create(&ByProvider::of(&slot.name)).set(slot.state(now).number());
-    let outcome = result.as_ref().map_or_else(|error| error.fault.as_str(), |_| "ACCEPTED");
+    let outcome =
+        outcome.unwrap_or(result.as_ref().map_or_else(|error| error.fault.as_str(), |_| "ACCEPTED"));
     inner.metrics.handoffs.get_or_create(&ByOutcome { provider: slot.name.to_string(), outcome }).inc();
     if result.is_ok() {
         let accepted_at = message.state.scheduled_at.unwrap_or(message.content.created_at);
         inner.metrics.handoff_seconds.observe(now.since(accepted_at).as_secs_f64());
     }
-    change.attempt = Some(attempt(inner, claimed, slot, started_at, &result, &change.step));
+    let attempt = attempt(inner, claimed, slot, started_at, &result, &change.step);
+    change.attempt = Some(NewAttempt { outcome, ..attempt });
     if let Err(error) = &result
         && error.retire_recipient
         && dispatch.channel == Channel::Push
@@ -142,6 +166,29 @@ async fn work(inner: &Inner, claimed: &Claimed, mut seat: Seat, way: &Way<'_>) {
         change.retire = Some((dispatch.recipient.address, reason));
     }
     record(inner, claimed, change).await;
+}
+
+/// What there is to say without a try: its time has passed, or it may not be repeated.
+fn over(inner: &Inner, claimed: &Claimed, slot: &Slot, way: &Way<'_>, now: Timestamp) -> Option<Verdict> {
+    if claimed.queued.expires_at <= now {
+        return Some(Verdict::Expire);
+    }
+    let hold = Verdict::Hold { until: now.plus(inner.settings.hold) };
+    match unsure(claimed, slot)? {
+        Ambiguity::Retry => None,
+        // Its last holder was lost together with the answer of the provider: what may not be repeated waits for a receipt.
+        Ambiguity::Hold => Some(hold),
+        // Nobody knows which provider to ask when the holder was lost.
+        Ambiguity::Reconcile => {
+            let several = inner.slots.serving(claimed.message.state.channel?).len() > 1;
+            (way.pinned.is_none() && several).then_some(hold)
+        }
+    }
+}
+
+/// What to do with a message that a provider may have already; `None` for any other.
+fn unsure(claimed: &Claimed, slot: &Slot) -> Option<Ambiguity> {
+    claimed.queued.ambiguous.then(|| ambiguity(slot, &claimed.message))
 }
 
 /// What to do with a message that this provider may or may not have.
@@ -154,6 +201,18 @@ fn ambiguity(slot: &Slot, message: &Message) -> Ambiguity {
 const LATER: Duration = Duration::from_secs(5);
 /// How long to leave a message when the provider that it goes on to is full.
 const SOON: Duration = Duration::from_millis(500);
+
+/// Asks the provider what became of an earlier try, within its deadline.
+async fn look_up(slot: &Slot, dispatch: &Dispatch) -> Result<Lookup, SendError> {
+    let Some(reconcile) = slot.provider.reconcile() else { return Ok(Lookup::Unknown) };
+    let deadline = slot.provider.profile().attempt_deadline;
+    let lookup = AssertUnwindSafe(reconcile.lookup(dispatch)).catch_unwind();
+    match tokio::time::timeout(deadline, lookup).await {
+        Ok(Ok(known)) => known,
+        Ok(Err(_)) => Ok(Lookup::Unknown),
+        Err(_) => Err(SendError::new(Fault::Transient, "no answer in time").code("DEADLINE")),
+    }
+}
 
 /// Calls the provider within its deadline. A plugin that panics takes nothing with it.
 async fn hand_off(slot: &Slot, dispatch: &Dispatch) -> Result<Accepted, SendError> {

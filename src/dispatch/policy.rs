@@ -49,7 +49,7 @@ pub(super) fn ambiguity(configured: Option<Ambiguity>, idempotent: bool, channel
 /// | Transient | at once there; costs no try | with back-off; costs a try, but for a provider that was known to be in trouble |
 /// | Throttled | at once there; costs no try | when the provider may be asked again; costs no try |
 /// | Unauthorized | at once there; costs no try | kept until the provider is well; costs no try |
-/// | Ambiguous | again at the same, or held for a receipt, by [`Ambiguity`] | the same |
+/// | Ambiguous | again at the same, held for a receipt, or looked up and then again, by [`Ambiguity`] | the same |
 /// | Rejected, BadRecipient | fails | fails |
 pub(super) fn decide(error: &SendError, case: &Case<'_>) -> Verdict {
     match error.fault {
@@ -65,6 +65,12 @@ pub(super) fn decide(error: &SendError, case: &Case<'_>) -> Verdict {
             Verdict::Again { at: case.now.plus(wait), counts: false, ambiguous: false }
         }
         Fault::Ambiguous if case.ambiguity == Ambiguity::Hold => {
+            Verdict::Hold { until: case.now.plus(case.hold) }
+        }
+        // Looked up before the next try. Nobody looks after the last one: then a receipt is all that can help.
+        Fault::Ambiguous
+            if case.ambiguity == Ambiguity::Reconcile && case.queued.tries + 1 >= case.backoff.tries =>
+        {
             Verdict::Hold { until: case.now.plus(case.hold) }
         }
         // One that may have arrived always counts: how often it may arrive is bounded by the number of tries.
@@ -169,6 +175,15 @@ mod tests {
             let alone = with(fault, |_, _| {}, |_| {});
             assert_eq!(with(fault, |_, _| {}, |case| case.another = true), alone, "{fault:?}");
         }
+    }
+
+    #[test]
+    fn what_can_be_looked_up_is_tried_again_and_held_at_the_end() {
+        let reconcile = |case: &mut Case<'_>| case.ambiguity = Ambiguity::Reconcile;
+        let again = with(Fault::Ambiguous, |_, _| {}, reconcile);
+        assert!(matches!(again, Verdict::Again { counts: true, ambiguous: true, .. }), "{again:?}");
+        let last = with(Fault::Ambiguous, |_, queued| queued.tries = 2, reconcile);
+        assert_eq!(last, Verdict::Hold { until: Timestamp::from_seconds(150) });
     }
 
     #[test]

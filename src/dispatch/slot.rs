@@ -28,6 +28,8 @@ pub enum Ambiguity {
     Retry,
     /// Wait for a receipt: never is better than twice.
     Hold,
+    /// Ask the provider, and then go on by what it knows.
+    Reconcile,
 }
 
 /// How a provider is treated.

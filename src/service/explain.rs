@@ -242,6 +242,7 @@ fn attempts(known: &Known<'_>, decisions: &mut Vec<Decision>) {
         let detail = tail(attempt.detail.as_deref());
         let summary = match (attempt.outcome.as_str(), &attempt.provider_message_id) {
             ("ACCEPTED", Some(id)) => format!("Try {number}: {provider} accepted it as {id}.{orphan}"),
+            ("FOUND", _) => format!("Try {number}: {provider} was asked and has it.{orphan}"),
             ("ACCEPTED", None) => format!("Try {number}: {provider} accepted it.{orphan}"),
             (outcome, _) => format!("Try {number}: {provider} did not take it, {outcome}{detail}.{orphan}"),
         };
