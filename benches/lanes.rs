@@ -153,17 +153,19 @@ impl Bench {
         }
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let seen = self.sink.seen.lock().unwrap();
-            let times: Vec<Duration> = sent
-                .iter()
-                .filter_map(|(id, begin)| Some(seen.get(id)?.saturating_duration_since(*begin)))
-                .collect();
-            drop(seen);
+            let times = self.times(&sent);
             if times.len() == sent.len() || Instant::now() > deadline {
                 return times;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// How long those took that the provider has.
+    fn times(&self, sent: &[(String, Instant)]) -> Vec<Duration> {
+        let seen = self.sink.seen.lock().unwrap();
+        let took = |(id, begin): &(String, Instant)| Some(seen.get(id)?.saturating_duration_since(*begin));
+        sent.iter().filter_map(took).collect()
     }
 
     async fn stop(self, case: &str, begin: Instant, mut times: Vec<Duration>) {
