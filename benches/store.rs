@@ -15,6 +15,7 @@ use headlessly_communication::{
     model::{
         Channel,
         ids::{IdGenerator, MessageId, Tenant, time_of},
+        limits::Limits,
         message::{Draft, Message},
         status::Fact,
         verbs::{Outcome, Step, Verdict, accepted},
@@ -45,7 +46,8 @@ impl Bench {
             ..Draft::default()
         };
         let mut message = Message::new(draft, MessageId(id), Tenant::default(), time_of(id), "user_bench");
-        let (queued, events) = accepted(&mut message.state, time_of(id), "user_bench", None);
+        let (queued, events) =
+            accepted(&mut message.state, time_of(id), "user_bench", None, &Limits::DEFAULT);
         NewMessage { message: Arc::new(message), queued: Some(queued), events }
     }
 }

@@ -4,16 +4,14 @@
 //! everything acknowledged is either done or found again.
 
 mod limits;
+mod providers;
 mod tables;
 mod upkeep;
 
-use std::{collections::HashMap, net::SocketAddr, path::Path, sync::Arc, time::Instant};
+use std::{collections::HashMap, net::SocketAddr, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use headlessly_providers::{
-    contract::{BuildContext, ChannelProvider},
-    registry,
-};
+use headlessly_providers::contract::ChannelProvider;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,15 +19,11 @@ use crate::{
         self, ApiConfig, Running, ServeError, Tls,
         http::edge::{self, EdgeConfig},
     },
-    clock::Clock,
-    config::{Ambiguous, Config, ProviderConfig, Synchronous},
-    dispatch::{
-        self, Dispatcher,
-        slots::{Ambiguity, Slot, Slots},
-    },
+    config::{Config, Synchronous},
+    dispatch::{self, Dispatcher, slots::Slots},
     hooks::{Hooks, Rules},
     metrics::Metrics,
-    model::{Channel, ids::IdGenerator, retry::Backoff},
+    model::{ids::IdGenerator, limits::Limits as Governing, retry::Backoff},
     receipts::{
         Receipts,
         webhook::{Call, Callee, Refused, Webhooks},
@@ -37,7 +31,6 @@ use crate::{
     service::{
         Deps, Limits, Service,
         intake::{InboundHttp, Intake, IntakeAnswer},
-        providers::{Directory, Probe, ProviderStatus},
     },
     store::{
         self, Store, StoreError,
@@ -47,11 +40,7 @@ use crate::{
     },
 };
 
-/// A try that may take less would never end well.
-const SHORTEST_TRY: std::time::Duration = std::time::Duration::from_secs(1);
-/// One that may take more holds its place at the provider, and its message, for too long.
-const LONGEST_TRY: std::time::Duration = std::time::Duration::from_secs(3_600);
-
+use providers::{Adapter, slots};
 pub use tables::{examine, schema};
 
 /// Why the service cannot start.
@@ -109,6 +98,7 @@ impl App {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         secure(config)?;
         let store = open(config).await?;
+        store.govern(governing(config));
         let (ids, clock) = (Arc::new(IdGenerator::new(store.node())), store.clock());
         let metrics = Arc::new(Metrics::default());
         let receipts = Receipts::new(store.clone(), ids.clone(), clock.clone(), metrics.clone());
@@ -261,6 +251,17 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     Ok(Arc::new(Sqlite::open(&path, synchronous).await?.keep_free(&path, reserve)))
 }
 
+/// What holds for the way of every message.
+fn governing(config: &Config) -> Governing {
+    let dispatch = &config.dispatch;
+    Governing {
+        max_lifetime: dispatch.max_lifetime,
+        max_lateness: dispatch.max_lateness,
+        poison_after: i32::try_from(dispatch.poison_after).unwrap_or(i32::MAX),
+        backoff: settings(config).backoff,
+    }
+}
+
 fn settings(config: &Config) -> dispatch::Settings {
     let dispatch = &config.dispatch;
     dispatch::Settings {
@@ -273,40 +274,6 @@ fn settings(config: &Config) -> dispatch::Settings {
         },
         hold: dispatch.hold,
     }
-}
-
-fn slots(config: &Config, receipts: &Receipts) -> Result<Slots, StartError> {
-    let slots: Result<Vec<Slot>, StartError> =
-        config.providers.iter().map(|provider| slot(config, provider, receipts)).collect();
-    slots.map(Slots::new)
-}
-
-fn slot(config: &Config, provider: &ProviderConfig, receipts: &Receipts) -> Result<Slot, StartError> {
-    let bad = |error: headlessly_providers::contract::ConfigError| {
-        let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        StartError::Provider(provider.name.clone(), error, hint)
-    };
-    let descriptor = registry::find(&provider.kind).ok_or_else(|| {
-        bad(headlessly_providers::contract::ConfigError::new("kind", "names no plugin of this build"))
-    })?;
-    let context = BuildContext { name: provider.name.clone(), receipts: receipts.sink(&provider.name) };
-    let instance = (descriptor.build)(&provider.settings, context).map_err(bad)?;
-    let deadline = instance.profile().attempt_deadline;
-    if !(SHORTEST_TRY..=LONGEST_TRY).contains(&deadline) {
-        let text = format!("makes a try of {} s; it must be from 1 s to 1 h", deadline.as_secs());
-        return Err(bad(headlessly_providers::contract::ConfigError::new("timeout", text)));
-    }
-    let places = provider.max_in_flight.unwrap_or(instance.profile().max_in_flight);
-    let mut slot = Slot::new(&provider.name, instance, Some(places.min(config.dispatch.max_in_flight)));
-    slot.channels.clone_from(&provider.channels);
-    slot.priority = i32::try_from(provider.priority).unwrap_or(i32::MAX);
-    slot.ambiguity = provider.ambiguous.map(|ambiguous| match ambiguous {
-        Ambiguous::Retry => Ambiguity::Retry,
-        Ambiguous::Hold => Ambiguity::Hold,
-    });
-    let callback = |url: &String| format!("{url}/webhooks/{}", provider.name);
-    slot.callback_url = config.edge.public_url.as_ref().map(callback);
-    Ok(slot)
 }
 
 fn callees(config: &Config, slots: &Slots) -> HashMap<Arc<str>, Callee> {
@@ -332,51 +299,6 @@ fn api_config(config: &Config) -> Result<ApiConfig, StartError> {
         open: !config.api.keys_required(),
         drain: config.dispatch.shutdown,
     })
-}
-
-/// The dispatcher's providers, as the use cases see them.
-struct Adapter(Slots, Clock);
-
-#[async_trait]
-impl Directory for Adapter {
-    fn list(&self) -> Vec<ProviderStatus> {
-        let now = (self.1)();
-        self.0
-            .iter()
-            .map(|slot| {
-                let (profile, health) = (slot.provider.profile(), slot.health());
-                let (accepted, refused) = slot.counts();
-                let paused_until = health.paused_until.filter(|until| *until > now);
-                ProviderStatus {
-                    name: slot.name.to_string(),
-                    kind: profile.kind.to_owned(),
-                    channels: slot.channels.clone(),
-                    reporting: profile.reporting,
-                    idempotent: profile.idempotent,
-                    in_flight: slot.in_flight(),
-                    max_in_flight: slot.max_in_flight,
-                    paused_until,
-                    paused_reason: health.paused_reason.filter(|_| paused_until.is_some()),
-                    last_error: health.last_error.as_ref().map(|(_, error)| error.clone()),
-                    last_error_at: health.last_error.map(|(at, _)| at),
-                    accepted,
-                    refused,
-                }
-            })
-            .collect()
-    }
-
-    async fn probe(&self, name: &str) -> Option<Probe> {
-        let slot = self.0.get(name)?;
-        let begin = Instant::now();
-        let result = slot.provider.probe().await;
-        let detail = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        Some(Probe { ok: result.is_ok(), detail, took: begin.elapsed() })
-    }
-
-    fn serves(&self, channel: Channel) -> bool {
-        self.0.serving(channel).next().is_some()
-    }
 }
 
 /// The webhooks, as the edge sees them.

@@ -22,6 +22,20 @@ pub struct ByOutcome {
     pub outcome: &'static str,
 }
 
+/// Labels of a provider.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ByProvider {
+    /// Its name.
+    pub provider: String,
+}
+
+impl ByProvider {
+    /// The one of this name.
+    pub fn of(name: &str) -> Self {
+        Self { provider: name.to_owned() }
+    }
+}
+
 /// Labels of a receipt.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ByReceipt {
@@ -39,6 +53,8 @@ pub struct Metrics {
     pub accepted: Family<ByChannel, Counter>,
     /// Hand-off tries by outcome.
     pub handoffs: Family<ByOutcome, Counter>,
+    /// What the breaker of a provider says: 0 closed, 1 half-open, 2 open, 3 paused.
+    pub breaker: Family<ByProvider, Gauge>,
     /// Seconds from the acceptance of a message to the provider's.
     pub handoff_seconds: Histogram,
     /// Receipts stored.
@@ -64,6 +80,7 @@ impl Default for Metrics {
         let metrics = Self {
             accepted: Family::default(),
             handoffs: Family::default(),
+            breaker: Family::default(),
             handoff_seconds: Histogram::new(buckets),
             receipts: Family::default(),
             unverified: Family::default(),
@@ -76,6 +93,11 @@ impl Default for Metrics {
         };
         registry.register("messages_accepted", "Messages accepted for sending", metrics.accepted.clone());
         registry.register("handoffs", "Hand-off tries by outcome", metrics.handoffs.clone());
+        registry.register(
+            "provider_breaker",
+            "0 closed, 1 half-open, 2 open, 3 paused for its credentials",
+            metrics.breaker.clone(),
+        );
         registry.register(
             "handoff_seconds",
             "Seconds from acceptance to a provider's acceptance",

@@ -13,6 +13,7 @@ use headlessly_communication::{
         crm::{Activity, activity_on_sent},
         event::kind,
         ids::{ActivityId, IdGenerator, MessageId, Tenant, time_of},
+        limits::Limits,
         message::{Draft, Message},
         status::{Fact, Status},
         verbs::{Outcome, Refusal, Step, Verdict, Wait, accepted},
@@ -92,7 +93,7 @@ impl Bench {
     fn message_of(&self, tenant: Tenant, draft: Draft) -> NewMessage {
         let id = self.ids.next(NOW);
         let mut message = Message::new(draft, MessageId(id), tenant, time_of(id), "user_test");
-        let (queued, events) = accepted(&mut message.state, time_of(id), "user_test", None);
+        let (queued, events) = accepted(&mut message.state, time_of(id), "user_test", None, &Limits::DEFAULT);
         NewMessage { message: Arc::new(message), queued: Some(queued), events }
     }
 
@@ -250,7 +251,8 @@ mod cases {
         let first = bench.claim(1, NOW).await.remove(0);
         let late = NOW.plus(Duration::from_secs(61));
         assert_eq!(bench.store.sweep(late, false).await.unwrap().released, 1);
-        let second = bench.claim(1, late).await.remove(0);
+        let after = late.plus(Limits::DEFAULT.backoff.first);
+        let second = bench.claim(1, after).await.remove(0);
         let stale = bench.store.change(bench.outcome(&first, taken(), Some("SM1"))).await;
         assert!(matches!(stale, Err(StoreError::Refused(Refusal::Stale, _))));
         assert_eq!(bench.status(id).await, Status::Queued);
@@ -345,7 +347,8 @@ mod cases {
         let (alone, over) = (bench.folder.is_some(), NOW.plus(Duration::from_secs(60)));
         assert_eq!(bench.store.sweep(NOW, true).await.unwrap().released, usize::from(alone));
         assert_eq!(bench.store.sweep(over, false).await.unwrap().released, usize::from(!alone));
-        let again = bench.claim(1, over).await.remove(0);
+        assert!(bench.claim(1, NOW).await.is_empty(), "what was lost together does not come back together");
+        let again = bench.claim(1, over.plus(Limits::DEFAULT.backoff.first)).await.remove(0);
         assert_eq!((again.message.state.id, again.queued.epoch), (id, 2));
         assert!(again.queued.ambiguous, "the first try may have reached the provider");
     }

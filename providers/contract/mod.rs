@@ -15,7 +15,9 @@ pub use config::{Build, BuildContext, ConfigError, Descriptor, Secret, Settings}
 pub use dispatch::{Accepted, Attachment, Channel, Dispatch, Party, Priority, Tag};
 pub use error::{Fault, SendError};
 pub use profile::{Profile, Reporting};
-pub use provider::{Capture, Captured, ChannelProvider, ReceiptSink, ReceiptSource, SinkClosed};
+pub use provider::{
+    Capture, Captured, ChannelProvider, Lookup, ReceiptSink, ReceiptSource, Reconcile, SinkClosed,
+};
 pub use receipt::{
     InboundMessage, Receipt, ReceiptError, ReceiptKind, WebhookReply, WebhookRequest, WebhookResult,
 };

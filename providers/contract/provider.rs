@@ -24,6 +24,9 @@ pub trait ChannelProvider: fmt::Debug + Send + Sync + 'static {
     /// The reader of its webhooks, if the vendor calls back.
     fn receipts(&self) -> Option<&dyn ReceiptSource>;
 
+    /// Who looks hand-offs up afterwards, if the vendor can be asked.
+    fn reconcile(&self) -> Option<&dyn Reconcile>;
+
     /// What it kept instead of sending, if it is a provider for development.
     fn capture(&self) -> Option<&dyn Capture>;
 }
@@ -34,6 +37,27 @@ pub trait ReceiptSource: Send + Sync {
     ///
     /// Unknown events are an empty list, not an error.
     fn read(&self, request: &WebhookRequest<'_>) -> Result<WebhookResult, ReceiptError>;
+}
+
+/// Asks the vendor what became of a hand-off that may or may not have worked.
+#[async_trait]
+pub trait Reconcile: Send + Sync {
+    /// Looks the hand-off up by what it carried. Sends nothing. Must end within the attempt deadline of the profile.
+    ///
+    /// # Errors
+    /// The vendor could not be asked now.
+    async fn lookup(&self, dispatch: &Dispatch) -> Result<Lookup, SendError>;
+}
+
+/// What a vendor knows of a hand-off.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lookup {
+    /// It has the message.
+    Found(Accepted),
+    /// It surely does not have it, and no request that is still on its way can change that: it may be handed over again.
+    NotThere,
+    /// That cannot be told.
+    Unknown,
 }
 
 /// Takes receipts that do not come by webhook (deliver_sm, polling, the simulator).

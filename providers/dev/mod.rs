@@ -26,7 +26,7 @@ use self::{
 };
 use crate::contract::{
     Accepted, BuildContext, Capture, Captured, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch,
-    Fault, Profile, ReceiptSource, Reporting, SendError, Settings,
+    Fault, Lookup, Profile, ReceiptSource, Reconcile, Reporting, SendError, Settings,
 };
 
 /// The plugin for the registry.
@@ -114,6 +114,17 @@ impl Dev {
 }
 
 #[async_trait]
+impl Reconcile for Dev {
+    async fn lookup(&self, dispatch: &Dispatch) -> Result<Lookup, SendError> {
+        let key = key(&dispatch.idempotency_key);
+        if self.inbox().has_taken(&key) {
+            return Ok(Lookup::Found(accepted(id(&key), "found in the dev inbox")));
+        }
+        Ok(Lookup::NotThere)
+    }
+}
+
+#[async_trait]
 impl ChannelProvider for Dev {
     fn profile(&self) -> &Profile {
         &self.profile
@@ -164,6 +175,10 @@ impl ChannelProvider for Dev {
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
         Some(&self.webhook)
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
+        Some(self)
     }
 
     fn capture(&self) -> Option<&dyn Capture> {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use anstyle::Style;
 use clap::Subcommand;
 use headlessly_providers::registry;
 
 use super::{
     Client, Context, Exit, Failure, json,
-    output::{BAD, Cell, DIM, GOOD, PLAIN, Table, WARN, clean},
+    output::{BAD, Cell, DIM, GOOD, Output, PLAIN, Table, WARN, clean},
     times,
-    v1::{ListProvidersRequest, ProbeProviderRequest, ProbeProviderResponse, Provider},
+    v1::{ListProvidersRequest, ProbeProviderRequest, ProbeProviderResponse, Provider, provider::State},
 };
 
 #[derive(Subcommand)]
@@ -87,10 +88,7 @@ fn print(context: &mut Context, providers: &[Provider]) -> Result<(), Failure> {
         .iter()
         .map(|provider| {
             let channels: Vec<_> = provider.channels().map(|channel| channel.as_str_name()).collect();
-            let (style, state) = match &provider.paused_until {
-                Some(until) => (WARN, format!("held until {}", times::short(Some(until), &output.zone))),
-                None => (GOOD, "ready".to_owned()),
-            };
+            let (style, state) = state(provider, output);
             let trouble = if provider.paused_reason.is_empty() {
                 &provider.last_error
             } else {
@@ -101,7 +99,8 @@ fn print(context: &mut Context, providers: &[Provider]) -> Result<(), Failure> {
                 Cell::from(&provider.kind),
                 channels.join(",").into(),
                 Cell::new(style, state),
-                format!("{}/{}", provider.in_flight, provider.max_in_flight).into(),
+                format!("{}/{}", provider.in_flight, provider.places).into(),
+                speed(provider.rate).into(),
                 provider.accepted.to_string().into(),
                 Cell::new(if provider.refused == 0 { PLAIN } else { WARN }, provider.refused.to_string()),
                 provider
@@ -113,8 +112,24 @@ fn print(context: &mut Context, providers: &[Provider]) -> Result<(), Failure> {
             ]
         })
         .collect();
-    let head = &["NAME", "KIND", "CHANNELS", "STATE", "FLIGHT", "ACCEPTED", "REFUSED", "REPORTS", "TROUBLE"];
+    let head =
+        &["NAME", "KIND", "CHANNELS", "STATE", "FLIGHT", "RATE", "ACCEPTED", "REFUSED", "REPORTS", "TROUBLE"];
     Table::new(head).page(output, &rows)
+}
+
+/// What its breaker says, and until when nothing goes to it.
+fn state(provider: &Provider, output: &Output) -> (Style, String) {
+    let word = provider.state().as_str_name();
+    match (&provider.paused_until, provider.state()) {
+        (Some(until), _) => (WARN, format!("{word} until {}", times::short(Some(until), &output.zone))),
+        (None, State::Closed) => (GOOD, word.to_owned()),
+        (None, _) => (WARN, word.to_owned()),
+    }
+}
+
+/// Hand-offs a second, where they are limited.
+fn speed(rate: f64) -> String {
+    if rate == 0.0 { String::new() } else { format!("{rate:.3}/s").replace(".000", "") }
 }
 
 fn kinds(context: &mut Context, kind: Option<&str>) -> Result<(), Failure> {

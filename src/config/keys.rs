@@ -1,13 +1,13 @@
 //! Every key outside `[[provider]]`, with what it takes.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    duration,
+    Rate, duration,
     error::{nearest, shown},
     size,
 };
@@ -39,6 +39,8 @@ pub(super) enum Kind {
     Store,
     /// Levels by module.
     Filter,
+    /// So many in a time: `10/s`.
+    Rate,
 }
 
 /// Section, key, what it takes. In the order of the defaults file.
@@ -66,6 +68,10 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("dispatch", "retry_max", Kind::Duration("10ms", "24h")),
     ("dispatch", "max_attempts", Kind::Integer(1, 1_000)),
     ("dispatch", "hold", Kind::Duration("1s", "7d")),
+    ("dispatch", "breaker_probe", Kind::Duration("100ms", "1h")),
+    ("dispatch", "poison_after", Kind::Integer(1, 1_000)),
+    ("dispatch", "max_lifetime", Kind::Duration("1s", "365d")),
+    ("dispatch", "max_lateness", Kind::Duration("1s", "365d")),
     ("dispatch", "shutdown", Kind::Duration("1s", "10m")),
     ("hooks", "activities", Kind::Bool),
     ("hooks", "tickets", Kind::Bool),
@@ -128,6 +134,7 @@ impl Kind {
             Self::Url => "a text with a URL, like \"https://edge.example\"".to_owned(),
             Self::Store => "a text like \"sqlite://hly.db\"".to_owned(),
             Self::Filter => "a text like \"info\"".to_owned(),
+            Self::Rate => "a text with a number and a time, like \"10/s\"".to_owned(),
         }
     }
 
@@ -171,6 +178,11 @@ impl Kind {
             Self::Path => Ok(text.to_owned()),
             Self::Url => check_url(text).map_err(wrong),
             Self::Store => check_store(text),
+            Self::Rate if rate(text).is_some() => Ok(text.to_owned()),
+            Self::Rate => {
+                let hint = "write 10/s, 600/m or 1000/h; the number is from 1 to 1000000".to_owned();
+                Err((format!("is no rate: {}", shown(text)), hint))
+            }
             Self::Filter => match EnvFilter::builder().parse(text) {
                 Ok(_) => Ok(text.to_owned()),
                 Err(_) => Err((
@@ -181,6 +193,20 @@ impl Kind {
             },
         }
     }
+}
+
+/// Reads so many in a time.
+pub(super) fn rate(text: &str) -> Option<Rate> {
+    let (count, unit) = text.split_once('/')?;
+    let plain = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+    let count = count.parse().ok().filter(|count| plain && (1..=1_000_000).contains(count))?;
+    let per = match unit {
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_secs(60),
+        "h" => Duration::from_secs(3_600),
+        _ => return None,
+    };
+    Some(Rate { count, per })
 }
 
 fn check_url(text: &str) -> Result<String, String> {
@@ -305,6 +331,12 @@ mod tests {
         assert!(text(Kind::OneOf(&["full", "normal"]), "ful").unwrap_err().contains("did you mean `full`?"));
         assert!(text(Kind::Filter, "warn,headlessly_communication=debug").is_ok());
         assert!(text(Kind::Filter, "a=b=c").is_err());
+        for good in ["1/s", "600/m", "1000000/h"] {
+            assert!(text(Kind::Rate, good).is_ok(), "{good}");
+        }
+        for bad in ["", "10", "/s", "0/s", "+1/s", "1.5/s", "10/d", "10 /s", "1000001/s"] {
+            assert!(text(Kind::Rate, bad).unwrap_err().contains("write 10/s"), "{bad}");
+        }
     }
 
     proptest! {

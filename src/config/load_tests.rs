@@ -24,7 +24,7 @@ const fn plugin(
 }
 
 const PLUGINS: &[Descriptor] = &[
-    plugin("dev", &Channel::ALL, &["rate"]),
+    plugin("dev", &Channel::ALL, &["noise"]),
     plugin("chat", &[Channel::Chat], &[]),
     plugin("smtp", &[Channel::Email], &["host", "port", "password"]),
     plugin("twilio", &[Channel::Sms], &["token"]),
@@ -209,7 +209,7 @@ fn providers_have_common_keys_and_their_own() {
 #[test]
 fn variables_reach_the_implicit_provider_too() {
     let config =
-        good("", &[("HLY_PROVIDER__DEV__RATE", "0.5"), ("HLY_PROVIDER__DEV__CHANNELS", "sms, push")]);
+        good("", &[("HLY_PROVIDER__DEV__NOISE", "0.5"), ("HLY_PROVIDER__DEV__CHANNELS", "sms, push")]);
     assert_eq!(config.providers[0].channels, [Channel::Sms, Channel::Push]);
 }
 

@@ -204,6 +204,17 @@ pub struct Dispatch {
     /// How long an SMS with an ambiguous hand-off waits for a receipt.
     #[serde(deserialize_with = "duration_text")]
     pub hold: Duration,
+    /// How long a provider that fails is left alone before one message finds out.
+    #[serde(deserialize_with = "duration_text")]
+    pub breaker_probe: Duration,
+    /// A message whose hand-off ended its process so often fails.
+    pub poison_after: u32,
+    /// How long a message may wait for a provider after it was due.
+    #[serde(deserialize_with = "duration_text")]
+    pub max_lifetime: Duration,
+    /// The same for a scheduled message.
+    #[serde(deserialize_with = "duration_text")]
+    pub max_lateness: Duration,
     /// How long hand-offs under way may take to end at the end.
     #[serde(deserialize_with = "duration_text")]
     pub shutdown: Duration,
@@ -261,12 +272,29 @@ pub struct ProviderConfig {
     pub channels: Vec<Channel>,
     /// The lower goes first.
     pub priority: u32,
+    /// The share among those of equal priority.
+    pub weight: u32,
     /// Hand-offs at once; what the plugin advises when `None`.
     pub max_in_flight: Option<usize>,
+    /// Hand-offs at most in a time.
+    pub rate: Option<Rate>,
+    /// How many of these may go at once after a pause.
+    pub burst: Option<u32>,
+    /// Hand-offs at most in a time of each sender.
+    pub sender_rate: Option<Rate>,
     /// What to do with an ambiguous hand-off; by channel when `None`.
     pub ambiguous: Option<Ambiguous>,
     /// The plugin's own keys.
     pub settings: Settings,
+}
+
+/// So many in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many, at least 1.
+    pub count: u32,
+    /// In which time.
+    pub per: Duration,
 }
 
 /// What to do when a hand-off may or may not have worked.
@@ -276,6 +304,8 @@ pub enum Ambiguous {
     Retry,
     /// Wait for a receipt; it may not be sent at all.
     Hold,
+    /// Ask the provider, and go on by what it knows.
+    Reconcile,
 }
 
 fn size_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

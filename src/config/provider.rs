@@ -8,14 +8,27 @@ use toml::{Table, Value};
 use super::{
     Ambiguous, Origin, Problem, ProviderConfig,
     error::{nearest, shown},
-    keys::{Kind, Wrong},
+    keys::{Kind, Wrong, rate},
 };
 
 /// Keys of every provider.
-const COMMON: [&str; 6] = ["name", "kind", "channels", "priority", "max_in_flight", "ambiguous"];
+const COMMON: [&str; 10] = [
+    "name",
+    "kind",
+    "channels",
+    "priority",
+    "weight",
+    "max_in_flight",
+    "rate",
+    "burst",
+    "sender_rate",
+    "ambiguous",
+];
 
 /// The priority of a provider that names none.
 const PRIORITY: u32 = 100;
+/// The weight of a provider that names none.
+const WEIGHT: u32 = 100;
 
 /// A section before it is checked: each value with where it came from.
 pub(super) struct Draft {
@@ -161,9 +174,15 @@ fn resolve_one(
     let name = section.name();
     let plugin = section.kind();
     let number = |value: Value| value.as_integer();
-    let priority = section.take("priority", Kind::Integer(0, 1_000_000)).and_then(number);
+    let small = |value: Value| number(value).and_then(|number| u32::try_from(number).ok());
+    let speed = |value: Value| value.as_str().and_then(rate);
+    let priority = section.take("priority", Kind::Integer(0, 1_000_000)).and_then(small);
+    let weight = section.take("weight", Kind::Integer(1, 1_000)).and_then(small);
     let max_in_flight = section.take("max_in_flight", Kind::Integer(1, 10_000)).and_then(number);
-    let ambiguous = section.take("ambiguous", Kind::OneOf(&["retry", "hold"]));
+    let rate = section.take("rate", Kind::Rate).and_then(speed);
+    let burst = section.take("burst", Kind::Integer(1, 1_000_000)).and_then(small);
+    let sender_rate = section.take("sender_rate", Kind::Rate).and_then(speed);
+    let ambiguous = section.take("ambiguous", Kind::OneOf(&["retry", "hold", "reconcile"]));
     let channels = section.channels(plugin);
     let settings = section.settings(plugin);
     let kind = section.draft.text("kind")?.to_owned();
@@ -171,10 +190,15 @@ fn resolve_one(
         name: name?,
         kind,
         channels,
-        priority: priority.and_then(|number| u32::try_from(number).ok()).unwrap_or(PRIORITY),
+        priority: priority.unwrap_or(PRIORITY),
+        weight: weight.unwrap_or(WEIGHT),
         max_in_flight: max_in_flight.and_then(|number| usize::try_from(number).ok()),
+        rate,
+        burst,
+        sender_rate,
         ambiguous: ambiguous.map(|word| match word.as_str() {
             Some("retry") => Ambiguous::Retry,
+            Some("reconcile") => Ambiguous::Reconcile,
             _ => Ambiguous::Hold,
         }),
         settings,

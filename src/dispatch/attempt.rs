@@ -7,25 +7,25 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use headlessly_providers::contract::{Accepted, Dispatch, Fault, Party, ReceiptKind, SendError};
+use headlessly_providers::contract::{Accepted, Dispatch, Fault, Lookup, ReceiptKind, SendError};
 use tracing::Instrument as _;
 
 use super::{
     Inner,
+    address::{Unaddressed, address},
     policy::{self, Case},
+    route::{self, Way},
     slots::{Ambiguity, Seat, Slot},
 };
 use crate::{
-    metrics::ByOutcome,
+    metrics::{ByOutcome, ByProvider},
     model::{
         Channel, Timestamp,
-        contact::Contact,
-        ids::is_contact,
         message::Message,
         status::{Fact, Failure, Reason},
         verbs::{Outcome, Step, Verdict},
     },
-    store::{Attempt, Change, Claimed, NewAttempt, StoreError},
+    store::{Change, Claimed, NewAttempt, StoreError},
 };
 
 /// Hands a claimed message off and writes what came of it.
@@ -33,34 +33,63 @@ pub(super) async fn run(inner: Arc<Inner>, claimed: Claimed, seat: Seat) {
     let id = claimed.message.state.id;
     let span = tracing::debug_span!("handoff", message = %id, provider = %seat.slot.name, epoch = claimed.queued.epoch);
     inner.held().insert(id, (claimed.queued.epoch, inner.now()));
-    match pinned(&inner, &claimed, seat).await {
-        Some(seat) => work(&inner, &claimed, &seat.slot).instrument(span).await,
-        None => {
-            let now = inner.now();
-            let again = Verdict::Again { at: now.plus(LATER), counts: false, ambiguous: true };
-            record(&inner, &claimed, change(&claimed, None, again, now)).await;
-        }
-    }
+    go(&inner, &claimed, seat).instrument(span).await;
     inner.held().remove(&id);
 }
 
-/// A message that a provider may have goes to no other one: there its idempotency key means nothing. `None` when that provider has
-/// no place now.
-async fn pinned(inner: &Inner, claimed: &Claimed, seat: Seat) -> Option<Seat> {
-    if !claimed.queued.ambiguous {
+async fn go(inner: &Inner, claimed: &Claimed, seat: Seat) {
+    let state = &claimed.message.state;
+    let before = if state.attempts == 0 {
+        Vec::new()
+    } else {
+        match inner.store.attempts(state.id).await {
+            Ok(attempts) => attempts,
+            Err(error) => {
+                drop(seat);
+                tracing::error!(%error, "the tries before cannot be looked up; trying again");
+                return put_back(inner, claimed, LATER).await;
+            }
+        }
+    };
+    let way = route::way(&before, state.generation, claimed.queued.ambiguous);
+    let Some(seat) = placed(inner, claimed, &way, seat) else {
+        return put_back(inner, claimed, if way.pinned.is_some() { LATER } else { SOON }).await;
+    };
+    let now = inner.now();
+    match seat.slot.pass(state.sender.as_deref(), claimed.queued.paced, now) {
+        Ok(()) => work(inner, claimed, seat, &way).await,
+        Err(at) => {
+            // It waits without a place.
+            drop(seat);
+            record(inner, claimed, change(claimed, None, Verdict::Paced { at }, now)).await;
+        }
+    }
+}
+
+/// A place at a provider that this message may go to. `None` when there is one that has none now.
+fn placed(inner: &Inner, claimed: &Claimed, way: &Way<'_>, seat: Seat) -> Option<Seat> {
+    let (here, now) = (seat.slot.name.clone(), inner.now());
+    if let Some(pinned) = way.pinned {
+        if pinned == &*here || inner.slots.get(pinned).is_none() {
+            return Some(seat);
+        }
+        drop(seat);
+        return inner.slots.seat_at(pinned, now);
+    }
+    let channel = claimed.message.state.channel.unwrap_or(Channel::Email);
+    if !way.tried.contains(&&*here) || !inner.slots.another(channel, &way.tried, now) {
         return Some(seat);
     }
-    let state = &claimed.message.state;
-    let attempts = inner.store.attempts(state.id).await.unwrap_or_default();
-    let unsure = |attempt: &&Attempt| {
-        attempt.generation == state.generation && attempt.outcome == Fault::Ambiguous.as_str()
-    };
-    match attempts.iter().rev().find(unsure) {
-        Some(last) if last.provider != *seat.slot.name && inner.slots.get(&last.provider).is_some() => {
-            inner.slots.seat_at(&last.provider, inner.now())
-        }
-        _ => Some(seat),
-    }
+    drop(seat);
+    inner.slots.seat(channel, &way.tried, now)
+}
+
+/// Nothing was tried: again after this.
+async fn put_back(inner: &Inner, claimed: &Claimed, wait: Duration) {
+    let now = inner.now();
+    let ambiguous = claimed.queued.ambiguous;
+    let again = Verdict::Again { at: now.plus(wait), counts: false, ambiguous };
+    record(inner, claimed, change(claimed, None, again, now)).await;
 }
 
 /// A message of a channel that nobody serves.
@@ -71,42 +100,68 @@ pub(super) async fn unserved(inner: &Inner, claimed: Claimed) {
     record(inner, &claimed, change(&claimed, None, Verdict::Fail(failure), now)).await;
 }
 
-async fn work(inner: &Inner, claimed: &Claimed, slot: &Arc<Slot>) {
-    let message = &claimed.message;
+async fn work(inner: &Inner, claimed: &Claimed, mut seat: Seat, way: &Way<'_>) {
+    let slot = seat.slot.clone();
     let started_at = inner.now();
-    if claimed.queued.expires_at <= started_at {
-        record(inner, claimed, change(claimed, None, Verdict::Expire, started_at)).await;
-        return;
+    if let Some(verdict) = over(inner, claimed, &slot, way, started_at) {
+        return record(inner, claimed, change(claimed, None, verdict, started_at)).await;
     }
-    // Its last holder was lost together with the answer of the provider: what may not be repeated waits for a receipt.
-    if claimed.queued.ambiguous && ambiguity(slot, message) == Ambiguity::Hold {
-        let hold = Verdict::Hold { until: started_at.plus(inner.settings.hold) };
-        record(inner, claimed, change(claimed, None, hold, started_at)).await;
-        return;
-    }
-    let dispatch = match address(inner, claimed, slot, started_at).await {
+    let dispatch = match address(inner, claimed, &slot, started_at).await {
         Ok(dispatch) => dispatch,
         Err(Unaddressed::Nowhere(failure)) => {
-            record(inner, claimed, change(claimed, None, Verdict::Fail(failure), inner.now())).await;
-            return;
+            return record(inner, claimed, change(claimed, None, Verdict::Fail(failure), inner.now())).await;
         }
         Err(Unaddressed::Later(error)) => {
+            drop(seat);
             tracing::error!(%error, "the recipient cannot be looked up; trying again");
-            let again = Verdict::Again { at: started_at.plus(LATER), counts: false, ambiguous: false };
-            record(inner, claimed, change(claimed, None, again, started_at)).await;
-            return;
+            return put_back(inner, claimed, LATER).await;
         }
     };
-    let result = hand_off(slot, &dispatch).await;
+    seat.begin();
+    let (result, outcome) = if unsure(claimed, &slot) == Some(Ambiguity::Reconcile) {
+        match look_up(&slot, &dispatch).await {
+            Ok(Lookup::Found(accepted)) => (Ok(accepted), Some("FOUND")),
+            Ok(Lookup::NotThere) => (hand_off(&slot, &dispatch).await, None),
+            Ok(Lookup::Unknown) => {
+                let now = inner.now();
+                let hold = Verdict::Hold { until: now.plus(inner.settings.hold) };
+                return record(inner, claimed, change(claimed, None, hold, now)).await;
+            }
+            Err(error) => {
+                drop(seat);
+                tracing::warn!(provider = %slot.name, %error, "a hand-off cannot be looked up; trying again");
+                return put_back(inner, claimed, LATER).await;
+            }
+        }
+    } else {
+        (hand_off(&slot, &dispatch).await, None)
+    };
+    finish(inner, claimed, &slot, way, started_at, (result, outcome), dispatch).await;
+}
+
+/// Writes the result of a try and what follows from it.
+async fn finish(
+    inner: &Inner,
+    claimed: &Claimed,
+    slot: &Arc<Slot>,
+    way: &Way<'_>,
+    started_at: Timestamp,
+    (result, outcome): (Result<Accepted, SendError>, Option<&'static str>),
+    dispatch: Dispatch,
+) {
     let now = inner.now();
-    let mut change = settle(inner, claimed, slot, &result, now);
-    let outcome = result.as_ref().map_or_else(|error| error.fault.as_str(), |_| "ACCEPTED");
+    let message = &claimed.message;
+    let mut change = settle(inner, claimed, slot, way, &result, now);
+    inner.metrics.breaker.get_or_create(&ByProvider::of(&slot.name)).set(slot.state(now).number());
+    let outcome =
+        outcome.unwrap_or(result.as_ref().map_or_else(|error| error.fault.as_str(), |_| "ACCEPTED"));
     inner.metrics.handoffs.get_or_create(&ByOutcome { provider: slot.name.to_string(), outcome }).inc();
     if result.is_ok() {
         let accepted_at = message.state.scheduled_at.unwrap_or(message.content.created_at);
         inner.metrics.handoff_seconds.observe(now.since(accepted_at).as_secs_f64());
     }
-    change.attempt = Some(attempt(inner, claimed, slot, started_at, &result, &change.step));
+    let attempt = attempt(inner, claimed, slot, started_at, &result, &change.step);
+    change.attempt = Some(NewAttempt { outcome, ..attempt });
     if let Err(error) = &result
         && error.retire_recipient
         && dispatch.channel == Channel::Push
@@ -117,14 +172,51 @@ async fn work(inner: &Inner, claimed: &Claimed, slot: &Arc<Slot>) {
     record(inner, claimed, change).await;
 }
 
+/// What there is to say without a try: its time has passed, or it may not be repeated.
+fn over(inner: &Inner, claimed: &Claimed, slot: &Slot, way: &Way<'_>, now: Timestamp) -> Option<Verdict> {
+    if claimed.queued.expires_at <= now {
+        return Some(Verdict::Expire);
+    }
+    let hold = Verdict::Hold { until: now.plus(inner.settings.hold) };
+    match unsure(claimed, slot)? {
+        Ambiguity::Retry => None,
+        // Its last holder was lost together with the answer of the provider: what may not be repeated waits for a receipt.
+        Ambiguity::Hold => Some(hold),
+        // Nobody knows which provider to ask when the holder was lost.
+        Ambiguity::Reconcile => {
+            let several = inner.slots.serving(claimed.message.state.channel?).len() > 1;
+            (way.pinned.is_none() && several).then_some(hold)
+        }
+    }
+}
+
+/// What to do with a message that a provider may have already; `None` for any other.
+fn unsure(claimed: &Claimed, slot: &Slot) -> Option<Ambiguity> {
+    claimed.queued.ambiguous.then(|| ambiguity(slot, &claimed.message))
+}
+
 /// What to do with a message that this provider may or may not have.
 fn ambiguity(slot: &Slot, message: &Message) -> Ambiguity {
     let channel = message.state.channel.unwrap_or(Channel::Email);
-    policy::ambiguity(slot.ambiguity, slot.provider.profile().idempotent, channel)
+    policy::ambiguity(slot.terms.ambiguity, slot.provider.profile().idempotent, channel)
 }
 
-/// How long to leave a message whose recipient could not be looked up.
+/// How long to leave a message when the store does not answer, or the provider that may have it cannot be asked.
 const LATER: Duration = Duration::from_secs(5);
+/// How long to leave a message when the provider that it goes on to is full.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Asks the provider what became of an earlier try, within its deadline.
+async fn look_up(slot: &Slot, dispatch: &Dispatch) -> Result<Lookup, SendError> {
+    let Some(reconcile) = slot.provider.reconcile() else { return Ok(Lookup::Unknown) };
+    let deadline = slot.provider.profile().attempt_deadline;
+    let lookup = AssertUnwindSafe(reconcile.lookup(dispatch)).catch_unwind();
+    match tokio::time::timeout(deadline, lookup).await {
+        Ok(Ok(known)) => known,
+        Ok(Err(_)) => Ok(Lookup::Unknown),
+        Err(_) => Err(SendError::new(Fault::Transient, "no answer in time").code("DEADLINE")),
+    }
+}
 
 /// Calls the provider within its deadline. A plugin that panics takes nothing with it.
 async fn hand_off(slot: &Slot, dispatch: &Dispatch) -> Result<Accepted, SendError> {
@@ -144,6 +236,7 @@ fn settle(
     inner: &Inner,
     claimed: &Claimed,
     slot: &Arc<Slot>,
+    way: &Way<'_>,
     result: &Result<Accepted, SendError>,
     now: Timestamp,
 ) -> Change {
@@ -152,7 +245,7 @@ fn settle(
     let profile = slot.provider.profile();
     let verdict = match result {
         Ok(accepted) => {
-            slot.accepted();
+            slot.accepted(now);
             Verdict::Accepted {
                 provider_message_id: accepted.provider_message_id.clone(),
                 reporting: profile.reporting,
@@ -160,10 +253,16 @@ fn settle(
             }
         }
         Err(error) => {
-            let rest = slot.refused(error, now);
-            if error.fault == Fault::Unauthorized {
-                tracing::error!(provider = %slot.name, "the provider refuses our credentials; its messages wait");
+            let refused = slot.refused(error, now);
+            if refused.opened {
+                report(slot, error, now);
             }
+            // What a provider may have waits for that provider; all else waits for the first that can be asked again.
+            let bound = claimed.queued.ambiguous;
+            let not: Vec<&str> = way.tried.iter().copied().chain([&*slot.name]).collect();
+            let shut = |slot: &Arc<Slot>| slot.shut_until(now);
+            let again_at =
+                if bound { shut(slot) } else { inner.slots.serving(channel).iter().filter_map(shut).min() };
             policy::decide(
                 error,
                 &Case {
@@ -173,13 +272,25 @@ fn settle(
                     seed: state.id.0.unsigned_abs(),
                     ambiguity: ambiguity(slot, &claimed.message),
                     hold: inner.settings.hold,
-                    rest,
-                    another: inner.slots.any_well(channel, now),
+                    rest: again_at.map(|at| at.since(now)),
+                    suspect: refused.suspect,
+                    another: !bound && inner.slots.another(channel, &not, now),
                 },
             )
         }
     };
     change(claimed, Some(slot), verdict, now)
+}
+
+/// An operator should know.
+fn report(slot: &Slot, error: &SendError, now: Timestamp) {
+    let code = error.code.as_deref().unwrap_or("-");
+    let until = slot.shut_until(now).unwrap_or(now);
+    if error.fault == Fault::Unauthorized {
+        tracing::error!(provider = %slot.name, code, "the provider refuses our credentials; it is paused, its messages wait");
+    } else {
+        tracing::warn!(provider = %slot.name, code, %until, "the provider fails; nothing is handed to it for now");
+    }
 }
 
 /// What a provider reported within the call, as facts.
@@ -272,94 +383,5 @@ impl<'a> Unwritten<'a> {
 impl Drop for Unwritten<'_> {
     fn drop(&mut self) {
         self.0.unwritten.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-enum Unaddressed {
-    Nowhere(Failure),
-    Later(StoreError),
-}
-
-/// Makes the hand-off of a message: contacts become addresses now, at the moment of sending.
-async fn address(
-    inner: &Inner,
-    claimed: &Claimed,
-    slot: &Slot,
-    now: Timestamp,
-) -> Result<Dispatch, Unaddressed> {
-    let message = &claimed.message;
-    let state = &message.state;
-    let channel = state.channel.unwrap_or(Channel::Email);
-    let recipient = state.recipient.as_deref().unwrap_or_default();
-    let parties: Vec<&str> = [Some(recipient), state.sender.as_deref()]
-        .into_iter()
-        .flatten()
-        .filter(|id| is_contact(id))
-        .collect();
-    let contacts = if parties.is_empty() {
-        Vec::new()
-    } else {
-        inner.store.contacts(&state.tenant, &parties).await.map_err(Unaddressed::Later)?
-    };
-    let find = |id: &str| contacts.iter().find(|contact| contact.id == id);
-    let party = |contact: &Arc<Contact>| {
-        let address = contact.address(channel)?;
-        Some(Party { address: address.to_owned(), name: contact.name.clone() })
-    };
-    let recipient = if is_contact(recipient) {
-        find(recipient).and_then(party).ok_or_else(|| {
-            Unaddressed::Nowhere(Failure {
-                at: now,
-                reason: Reason::NoAddress,
-                code: None,
-                detail: Some(format!("the contact has no {} address", channel.title())),
-            })
-        })?
-    } else {
-        Party { address: recipient.to_owned(), name: None }
-    };
-    // A sender without an address on the channel is spoken for by the provider's own.
-    let sender = match state.sender.as_deref() {
-        Some(id) if is_contact(id) => find(id).and_then(party),
-        Some(address) => Some(Party { address: address.to_owned(), name: None }),
-        None => None,
-    };
-    Ok(dispatch(message, claimed.queued.tries, slot, sender, recipient, now))
-}
-
-fn dispatch(
-    message: &Message,
-    tries: i32,
-    slot: &Slot,
-    sender: Option<Party>,
-    recipient: Party,
-    now: Timestamp,
-) -> Dispatch {
-    let (state, content) = (&message.state, &message.content);
-    let id = state.id.to_string();
-    let text = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let metadata = content.metadata.iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect();
-    Dispatch {
-        idempotency_key: format!("{id}.{}", state.generation),
-        message_id: id,
-        attempt: u32::try_from(tries + 1).unwrap_or(1),
-        channel: state.channel.unwrap_or(Channel::Email),
-        sender,
-        recipient,
-        subject: content.subject.clone(),
-        body: content.body.clone(),
-        html_body: content.html_body.clone(),
-        attachments: content.attachments.clone(),
-        headers: content.headers.clone(),
-        metadata,
-        thread: state.thread.clone(),
-        in_reply_to: content.in_reply_to.clone(),
-        priority: state.priority,
-        expires_at: state.expires_at,
-        now,
-        callback_url: slot.callback_url.clone(),
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{Dispatcher, Inner, attempt, slots::Seat};
 use crate::{
     model::{Channel, Priority, Timestamp},
-    store::{Claim, Slot, StoreError, Taker},
+    store::{Claim, Slot, StoreError, Taker, Turn},
 };
 
 /// Messages of one claim at most.
@@ -38,13 +38,17 @@ impl Taker for Dispatcher {
         {
             return None;
         }
-        let seat = inner.slots.seat(channel, inner.now())?;
+        let seat = inner.slots.seat(channel, &[], inner.now())?;
         let (inner, lease) = (inner.clone(), inner.settings.lease);
         let slot: Slot = Box::new(move |claimed| {
             let running = inner.running.clone();
             running.spawn(attempt::run(inner, claimed, seat));
         });
         Some((slot, lease))
+    }
+
+    fn book(&self, channel: Channel, sender: Option<&str>) -> Turn {
+        self.inner.slots.book(channel, sender, self.inner.now())
     }
 
     fn wake(&self, channel: Channel) {
@@ -81,13 +85,14 @@ async fn drain(inner: &Arc<Inner>, channel: Channel) -> Result<Duration, StoreEr
         // Asked before looking for places, so that one that is left in between is not missed.
         let freed = inner.freed.notified();
         let now = inner.now();
-        let seats: Vec<Seat> = std::iter::from_fn(|| inner.slots.seat(channel, now)).take(CLAIM).collect();
+        let seats: Vec<Seat> =
+            std::iter::from_fn(|| inner.slots.seat(channel, &[], now)).take(CLAIM).collect();
         if seats.is_empty() {
-            if inner.slots.serving(channel).next().is_none() {
+            if inner.slots.serving(channel).is_empty() {
                 return fail_unserved(inner, channel).await;
             }
             lane.backlog.store(true, Ordering::Relaxed);
-            let rested = inner.slots.next_rested(channel, now).map_or(POLL, |at| at.since(now)).min(POLL);
+            let rested = inner.slots.next_free(channel, now).map_or(POLL, |at| at.since(now)).min(POLL);
             tokio::select! {
                 () = freed => {}
                 () = tokio::time::sleep(rested) => {}

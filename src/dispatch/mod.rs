@@ -4,10 +4,16 @@
 //! A place (a permit of a provider) is taken before the lease, so what is claimed is what can be handed off now: a slow provider
 //! fills its own places and nobody else's.
 
+mod address;
 mod attempt;
+mod breaker;
 mod lanes;
 mod leases;
+mod pace;
 mod policy;
+mod route;
+mod senders;
+mod slot;
 pub mod slots;
 
 use std::{

@@ -27,9 +27,11 @@ pub(super) struct Case<'a> {
     pub(super) ambiguity: Ambiguity,
     /// How long to wait for a receipt then.
     pub(super) hold: Duration,
-    /// How long the provider rests because of this fault.
+    /// How long until a provider can be asked again, when none can now.
     pub(super) rest: Option<Duration>,
-    /// Another provider could take it now.
+    /// The provider was known to be in trouble: a failure of it is none of the message.
+    pub(super) suspect: bool,
+    /// Another provider, that did not refuse it since it last waited, can be asked now.
     pub(super) another: bool,
 }
 
@@ -42,36 +44,47 @@ pub(super) fn ambiguity(configured: Option<Ambiguity>, idempotent: bool, channel
     }
 }
 
-/// | fault | what follows |
-/// | --- | --- |
-/// | Transient | again with back-off, up to the number of tries |
-/// | Throttled | again when the provider may be asked again; costs no try |
-/// | Ambiguous | again, or held for a receipt, by [`Ambiguity`] |
-/// | Rejected, BadRecipient | fails |
-/// | Unauthorized | kept until the provider is well; costs no try |
+/// | fault | another provider can be asked | none can |
+/// | --- | --- | --- |
+/// | Transient | at once there; costs no try | with back-off; costs a try, but for a provider that was known to be in trouble |
+/// | Throttled | at once there; costs no try | when the provider may be asked again; costs no try |
+/// | Unauthorized | at once there; costs no try | kept until the provider is well; costs no try |
+/// | Ambiguous | again at the same, held for a receipt, or looked up and then again, by [`Ambiguity`] | the same |
+/// | Rejected, BadRecipient | fails | fails |
 pub(super) fn decide(error: &SendError, case: &Case<'_>) -> Verdict {
     match error.fault {
         Fault::Rejected | Fault::BadRecipient => {
             Verdict::Fail(failure(error, reason_of(error.fault), case.now))
         }
+        Fault::Throttled | Fault::Unauthorized | Fault::Transient if case.another => {
+            Verdict::Again { at: case.now, counts: false, ambiguous: false }
+        }
         Fault::Throttled | Fault::Unauthorized => {
-            let wait = if case.another { Duration::ZERO } else { case.rest.unwrap_or_default() };
+            // Never the time of the try itself: that means that it goes on to another one.
+            let wait = case.rest.unwrap_or_default().max(Duration::from_millis(1));
             Verdict::Again { at: case.now.plus(wait), counts: false, ambiguous: false }
         }
         Fault::Ambiguous if case.ambiguity == Ambiguity::Hold => {
             Verdict::Hold { until: case.now.plus(case.hold) }
         }
-        Fault::Ambiguous => again(error, case, true),
-        Fault::Transient => again(error, case, false),
+        // Looked up before the next try. Nobody looks after the last one: then a receipt is all that can help.
+        Fault::Ambiguous
+            if case.ambiguity == Ambiguity::Reconcile && case.queued.tries + 1 >= case.backoff.tries =>
+        {
+            Verdict::Hold { until: case.now.plus(case.hold) }
+        }
+        // One that may have arrived always counts: how often it may arrive is bounded by the number of tries.
+        Fault::Ambiguous => again(error, case, true, true),
+        Fault::Transient => again(error, case, false, !case.suspect),
     }
 }
 
-fn again(error: &SendError, case: &Case<'_>, ambiguous: bool) -> Verdict {
+fn again(error: &SendError, case: &Case<'_>, ambiguous: bool, counts: bool) -> Verdict {
     let tries = case.queued.tries + 1;
     let wait = case.backoff.wait(tries, case.seed).max(error.retry_after.unwrap_or_default());
     let at = case.now.plus(wait);
-    if tries < case.backoff.tries && at < case.queued.expires_at {
-        return Verdict::Again { at, counts: true, ambiguous };
+    if (!counts || tries < case.backoff.tries) && at < case.queued.expires_at {
+        return Verdict::Again { at, counts, ambiguous };
     }
     let unsure = ambiguous || case.queued.ambiguous;
     let reason = if unsure { Reason::Ambiguous } else { Reason::RetriesExhausted };
@@ -88,6 +101,15 @@ mod tests {
     use crate::model::verbs::Wait;
 
     fn verdict(fault: Fault, change: impl FnOnce(&mut SendError, &mut Queued)) -> Verdict {
+        with(fault, change, |_| {})
+    }
+
+    fn with(
+        fault: Fault,
+        change: impl FnOnce(&mut SendError, &mut Queued),
+        case: impl FnOnce(&mut Case<'_>),
+    ) -> Verdict {
+        let adjust = case;
         let mut queued = Queued {
             wait: Wait::Leased,
             due_at: Timestamp(0),
@@ -96,11 +118,13 @@ mod tests {
             ambiguous: false,
             expires_at: Timestamp::from_seconds(1_000_000),
             bytes: 0,
+            losses: 0,
+            paced: false,
         };
         let mut error = SendError::new(fault, "no");
         change(&mut error, &mut queued);
         let second = Duration::from_secs(1);
-        let case = Case {
+        let mut case = Case {
             queued: &queued,
             now: Timestamp::from_seconds(100),
             backoff: Backoff { first: second * 2, max: second * 900, tries: 3 },
@@ -108,8 +132,10 @@ mod tests {
             ambiguity: ambiguity(None, false, Channel::Sms),
             hold: second * 50,
             rest: Some(second * 7),
+            suspect: false,
             another: false,
         };
+        adjust(&mut case);
         decide(&error, &case)
     }
 
@@ -137,5 +163,37 @@ mod tests {
         assert_eq!(reason(verdict(Fault::Transient, unsure)), Some(Reason::Ambiguous));
         let late = verdict(Fault::Transient, |_, queued| queued.expires_at = seconds(101));
         assert_eq!(reason(late), Some(Reason::RetriesExhausted));
+    }
+
+    #[test]
+    fn what_one_provider_surely_did_not_take_goes_on_to_another_at_once() {
+        let at_once = Verdict::Again { at: Timestamp::from_seconds(100), counts: false, ambiguous: false };
+        for fault in [Fault::Transient, Fault::Throttled, Fault::Unauthorized] {
+            assert_eq!(with(fault, |_, _| {}, |case| case.another = true), at_once, "{fault:?}");
+        }
+        // What may have been taken, or is the message's own fault, does not.
+        for fault in [Fault::Ambiguous, Fault::Rejected, Fault::BadRecipient] {
+            let alone = with(fault, |_, _| {}, |_| {});
+            assert_eq!(with(fault, |_, _| {}, |case| case.another = true), alone, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_looked_up_is_tried_again_and_held_at_the_end() {
+        let reconcile = |case: &mut Case<'_>| case.ambiguity = Ambiguity::Reconcile;
+        let again = with(Fault::Ambiguous, |_, _| {}, reconcile);
+        assert!(matches!(again, Verdict::Again { counts: true, ambiguous: true, .. }), "{again:?}");
+        let last = with(Fault::Ambiguous, |_, queued| queued.tries = 2, reconcile);
+        assert_eq!(last, Verdict::Hold { until: Timestamp::from_seconds(150) });
+    }
+
+    #[test]
+    fn a_provider_that_is_known_to_be_in_trouble_costs_no_try() {
+        let last = |_: &mut SendError, queued: &mut Queued| queued.tries = 2;
+        let again = with(Fault::Transient, last, |case| case.suspect = true);
+        assert!(matches!(again, Verdict::Again { counts: false, .. }), "{again:?}");
+        let retry = |case: &mut Case<'_>| (case.suspect, case.ambiguity) = (true, Ambiguity::Retry);
+        let unsure = with(Fault::Ambiguous, last, retry);
+        assert!(matches!(unsure, Verdict::Fail(_)), "what may have arrived counts: {unsure:?}");
     }
 }

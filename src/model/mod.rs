@@ -5,6 +5,7 @@ pub mod crm;
 pub mod event;
 pub mod filter;
 pub mod ids;
+pub mod limits;
 pub mod message;
 pub mod retry;
 pub mod status;

@@ -19,13 +19,20 @@ impl Backoff {
     pub fn wait(&self, tries: i32, seed: u64) -> Duration {
         let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(0).min(32);
         let full = self.first.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(self.max);
-        // The finaliser of SplitMix64: neighbouring seeds give unrelated numbers.
-        let mut mixed = seed.wrapping_add((tries as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let part = (mixed >> 40) as u32 % 1_000;
+        let part = (mix(seed.wrapping_add((tries as u64).wrapping_mul(GOLDEN))) >> 40) as u32 % 1_000;
         full - full / 4 * part / 1_000
     }
+}
+
+/// The step of SplitMix64.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The finaliser of SplitMix64: neighbouring numbers give unrelated ones.
+pub fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(GOLDEN);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

@@ -2,20 +2,16 @@
 //!
 //! The store loads a [`Row`], applies a [`Step`] and writes what came out, in one transaction. All decisions on state are here.
 
-use std::time::Duration;
-
 use headlessly_providers::contract::{Fault, Reporting};
 
 use super::{
     Channel, Priority, Timestamp,
     event::{EventData, NewEvent, kind},
     ids::is_contact,
+    limits::{Limits, may_expire},
     message::State,
     status::{Fact, Facts, Failure, Reason, Status, status},
 };
-
-/// A message stays in the queue for this long after it was due when it names no `expires_at`.
-pub const MAX_LIFETIME: Duration = Duration::from_secs(72 * 3600);
 
 /// How a queued message waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +41,10 @@ pub struct Queued {
     pub expires_at: Timestamp,
     /// Bytes of the content that waits.
     pub bytes: i64,
+    /// Claims in a row that ended without a result.
+    pub losses: i32,
+    /// Its time is its own in the lane of its sender.
+    pub paced: bool,
 }
 
 /// What a step sees and changes.
@@ -63,6 +63,8 @@ pub struct By<'a> {
     pub now: Timestamp,
     /// `user_...`, `apikey_...`, `provider_...`, `system`.
     pub actor: &'a str,
+    /// What holds.
+    pub limits: &'a Limits,
 }
 
 /// How a hand-off try ended, after the policy had its say.
@@ -85,6 +87,11 @@ pub enum Verdict {
         counts: bool,
         /// Whether the provider may have it all the same.
         ambiguous: bool,
+    },
+    /// Its sender sends too fast: nothing was tried, it goes at this time, which is its own.
+    Paced {
+        /// When.
+        at: Timestamp,
     },
     /// It may have been taken and may not be repeated: wait for a receipt until then.
     Hold {
@@ -230,6 +237,10 @@ impl Change<'_> {
         }
     }
 
+    fn place(&self, due_at: Timestamp, before: Option<&Queued>) -> Queued {
+        queued(&self.row.state, due_at, before, self.by.limits)
+    }
+
     fn send(&mut self, at: Option<Timestamp>, channel: Channel) -> Result<(), Refusal> {
         match self.status() {
             _ if self.row.state.deleted_at.is_some() => return Err(Refusal::Deleted),
@@ -243,7 +254,7 @@ impl Change<'_> {
         let named = if self.row.queued.is_some() { Some(now) } else { state.scheduled_at };
         state.scheduled_at = at.or(named);
         let due = state.scheduled_at.filter(|at| *at > now);
-        self.row.queued = Some(queued(&self.row.state, due.unwrap_or(now), self.row.queued.as_ref()));
+        self.row.queued = Some(self.place(due.unwrap_or(now), self.row.queued.as_ref()));
         if due.is_some() {
             self.learn(Fact::Accepted(now));
             self.emit(kind::MESSAGE_SCHEDULED, now, false);
@@ -275,7 +286,7 @@ impl Change<'_> {
             (status, _) => return Err(Refusal::Status(status)),
         }
         self.row.state.scheduled_at = Some(at);
-        self.row.queued = Some(queued(&self.row.state, at, self.row.queued.as_ref()));
+        self.row.queued = Some(self.place(at, self.row.queued.as_ref()));
         self.emit(kind::MESSAGE_RESCHEDULED, self.by.now, false);
         Ok(())
     }
@@ -296,7 +307,7 @@ impl Change<'_> {
         state.reporting = None;
         // The old deadline belongs to the old generation.
         state.expires_at = state.expires_at.filter(|at| *at > now);
-        self.row.queued = Some(queued(&self.row.state, now, None));
+        self.row.queued = Some(self.place(now, None));
         self.emit(kind::MESSAGE_RETRIED, now, false);
         Ok(())
     }
@@ -360,7 +371,13 @@ impl Change<'_> {
             self.row.state.attempts += 1;
             self.touched = true;
         }
+        (queued.losses, queued.paced) = (0, false);
         match &outcome.verdict {
+            Verdict::Paced { at } => {
+                queued.wait = Wait::Ready;
+                queued.due_at = *at;
+                queued.paced = true;
+            }
             Verdict::Again { at, counts, ambiguous } => {
                 queued.wait = Wait::Ready;
                 queued.due_at = *at;
@@ -393,27 +410,42 @@ impl Change<'_> {
     }
 
     fn release(&mut self) {
-        if let Some(queued) = self.row.queued.as_mut().filter(|queued| queued.wait == Wait::Leased) {
-            queued.wait = Wait::Ready;
-            queued.due_at = self.by.now;
-            // The try may have reached the provider before its process ended.
-            queued.ambiguous = true;
+        let (now, limits, id) = (self.by.now, self.by.limits, self.row.state.id.0);
+        let Some(queued) = self.row.queued.as_mut().filter(|queued| queued.wait == Wait::Leased) else {
+            return;
+        };
+        queued.losses += 1;
+        if queued.losses >= limits.poison_after {
+            let detail =
+                format!("its hand-off ended {} times without a result, as by a crash", queued.losses);
+            self.row.queued = None;
+            return self.fail(Reason::Poison, &detail);
         }
+        queued.wait = Wait::Ready;
+        // Not at once: a process that ends again and again is not to end by the same message each time.
+        queued.due_at = now.plus(limits.backoff.wait(queued.losses, id.unsigned_abs()));
+        // The try may have reached the provider before its process ended.
+        queued.ambiguous = true;
     }
 
-    /// Ends a wait that can lead to nothing: EXPIRED when surely nothing was handed off, else FAILED as ambiguous.
+    fn fail(&mut self, reason: Reason, detail: &str) {
+        let failure = Failure { at: self.by.now, reason, code: None, detail: Some(detail.to_owned()) };
+        self.learn(Fact::Failed(failure));
+    }
+
+    /// Ends a wait that can lead to nothing: FAILED as ambiguous when it may have been handed off, EXPIRED when that is what its
+    /// sender wanted, else FAILED as a dead letter.
     fn give_up(&mut self) {
         let Some(queued) = self.row.queued.take() else { return };
-        let now = self.by.now;
         if queued.ambiguous {
-            self.learn(Fact::Failed(Failure {
-                at: now,
-                reason: Reason::Ambiguous,
-                code: None,
-                detail: Some("it may have been sent, and no report came in time".to_owned()),
-            }));
+            self.fail(Reason::Ambiguous, "it may have been sent, and no report came in time");
+        } else if may_expire(&self.row.state) {
+            self.learn(Fact::Expired(self.by.now));
         } else {
-            self.learn(Fact::Expired(now));
+            self.fail(
+                Reason::RetriesExhausted,
+                "no provider took it within the longest time that it may wait",
+            );
         }
     }
 
@@ -438,15 +470,17 @@ impl Change<'_> {
     }
 }
 
-fn queued(state: &State, due_at: Timestamp, before: Option<&Queued>) -> Queued {
+fn queued(state: &State, due_at: Timestamp, before: Option<&Queued>, limits: &Limits) -> Queued {
     Queued {
         wait: Wait::Ready,
         due_at,
         epoch: before.map_or(0, |before| before.epoch),
         tries: 0,
         ambiguous: false,
-        expires_at: state.expires_at.unwrap_or(due_at.plus(MAX_LIFETIME)),
+        expires_at: limits.until(state, due_at),
         bytes: before.map_or(0, |before| before.bytes),
+        losses: 0,
+        paced: false,
     }
 }
 
@@ -456,9 +490,10 @@ pub fn accepted(
     now: Timestamp,
     actor: &str,
     lease_until: Option<Timestamp>,
+    limits: &Limits,
 ) -> (Queued, Vec<NewEvent>) {
     let due = state.scheduled_at.filter(|at| *at > now);
-    let mut place = queued(state, due.unwrap_or(now), None);
+    let mut place = queued(state, due.unwrap_or(now), None, limits);
     state.facts.accepted = Some(now);
     let mut events = vec![created(state, now, actor)];
     if due.is_none() {

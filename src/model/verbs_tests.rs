@@ -27,7 +27,7 @@ fn draft(scheduled_at: Option<Timestamp>) -> Row {
 }
 
 fn step(row: &mut Row, step: &Step) -> Result<Vec<NewEvent>, Refusal> {
-    apply(row, step, By { now: NOW, actor: "user_test" })
+    apply(row, step, By { now: NOW, actor: "user_test", limits: &Limits::DEFAULT })
 }
 
 fn send(at: Option<Timestamp>) -> Step {
@@ -74,10 +74,88 @@ fn a_report_proves_that_an_ambiguous_try_was_a_hand_off() {
     step(&mut row, &Step::Outcome(hold)).unwrap();
     assert_eq!(row.state.status(), Status::Queued, "nobody knows yet");
     let delivered = Step::Learn { fact: Fact::Delivered(NOW), generation: None };
-    let events = apply(&mut row, &delivered, By { now: NOW, actor: "provider_p" }).unwrap();
+    let events =
+        apply(&mut row, &delivered, By { now: NOW, actor: "provider_p", limits: &Limits::DEFAULT }).unwrap();
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [kind::MESSAGE_SENT, kind::MESSAGE_DELIVERED]);
     assert_eq!((row.state.provider.as_deref(), row.queued), (Some("p"), None));
+}
+
+fn outcome(row: &mut Row, epoch: i64, verdict: Verdict) {
+    step(row, &Step::Outcome(Outcome { epoch, provider: Some("p".to_owned()), verdict })).unwrap();
+}
+
+#[test]
+fn a_message_that_ends_its_process_again_and_again_is_taken_out() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    let mut now = NOW;
+    let mut waits = Vec::new();
+    for _ in 0..2 {
+        let by = |now| By { now, actor: "system", limits: &Limits::DEFAULT };
+        apply(&mut row, &Step::Claim { lease_until: later(60) }, by(now)).unwrap();
+        apply(&mut row, &Step::Release, by(now)).unwrap();
+        waits.push(due(&row).since(now).as_millis());
+        now = due(&row);
+    }
+    assert!((1_500..=2_000).contains(&waits[0]) && (3_000..=4_000).contains(&waits[1]), "{waits:?}");
+    let by = By { now, actor: "system", limits: &Limits::DEFAULT };
+    apply(&mut row, &Step::Claim { lease_until: later(60) }, by).unwrap();
+    let events = apply(&mut row, &Step::Release, by).unwrap();
+    assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [kind::MESSAGE_FAILED]);
+    assert_eq!(row.state.facts.failed.as_ref().map(|failure| failure.reason), Some(Reason::Poison));
+    assert_eq!(row.queued, None);
+    // An operator may have it sent again.
+    step(&mut row, &Step::Retry).unwrap();
+    assert_eq!((row.state.status(), row.queued.as_ref().unwrap().losses), (Status::Queued, 0));
+}
+
+#[test]
+fn a_result_forgets_the_losses_before_it() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    for epoch in 1..10 {
+        row.queued.as_mut().unwrap().due_at = NOW;
+        step(&mut row, &Step::Claim { lease_until: later(60) }).unwrap();
+        if epoch % 3 == 0 {
+            outcome(&mut row, epoch, Verdict::Again { at: NOW, counts: true, ambiguous: false });
+        } else {
+            step(&mut row, &Step::Release).unwrap();
+        }
+    }
+    assert_eq!(row.state.status(), Status::Queued);
+}
+
+#[test]
+fn what_waits_too_long_is_forgotten_only_if_that_was_wished() {
+    let given_up = |scheduled_at: Option<Timestamp>, expires_at: Option<Timestamp>| {
+        let mut row = draft(scheduled_at);
+        row.state.expires_at = expires_at;
+        step(&mut row, &send(None)).unwrap();
+        let until = row.queued.as_ref().unwrap().expires_at;
+        step(&mut row, &Step::GiveUp).unwrap();
+        (until, row.state.status(), row.state.facts.failed.map(|failure| failure.reason))
+    };
+    let (hour, day) = (3_600, 24 * 3_600);
+    assert_eq!(given_up(None, Some(later(60))), (later(60), Status::Expired, None));
+    assert_eq!(given_up(Some(later(hour)), None), (later(hour + day), Status::Expired, None));
+    let dead = (later(3 * day), Status::Failed, Some(Reason::RetriesExhausted));
+    assert_eq!(given_up(None, None), dead);
+}
+
+#[test]
+fn a_time_in_a_lane_is_used_once() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    step(&mut row, &Step::Claim { lease_until: later(60) }).unwrap();
+    step(&mut row, &Step::Outcome(Outcome { epoch: 1, provider: None, verdict: Verdict::Paced { at: NOW } }))
+        .unwrap();
+    let paced = |row: &Row| row.queued.as_ref().unwrap().paced;
+    assert!(paced(&row) && row.state.attempts == 0);
+    step(&mut row, &Step::Claim { lease_until: later(60) }).unwrap();
+    assert!(paced(&row), "the one who claims it sees that it comes at its time");
+    outcome(&mut row, 2, Verdict::Again { at: NOW, counts: true, ambiguous: false });
+    assert!(!paced(&row));
 }
 
 /// Anything that can happen to a message, in any order, at any time.
@@ -90,11 +168,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Fact::Read(at),
         _ => Fact::Failed(failure(at)),
     });
-    let verdict = (at.clone(), 0..5, any::<bool>()).prop_map(move |(at, kind, flag)| match kind {
+    let verdict = (at.clone(), 0..6, any::<bool>()).prop_map(move |(at, kind, flag)| match kind {
         0 => Verdict::Again { at, counts: flag, ambiguous: !flag },
         1 => Verdict::Hold { until: at },
         2 => Verdict::Fail(failure(at)),
         3 => Verdict::Expire,
+        4 => Verdict::Paced { at },
         _ => {
             Verdict::Accepted { provider_message_id: None, reporting: Reporting::Delivery, facts: Vec::new() }
         }

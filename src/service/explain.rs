@@ -242,6 +242,7 @@ fn attempts(known: &Known<'_>, decisions: &mut Vec<Decision>) {
         let detail = tail(attempt.detail.as_deref());
         let summary = match (attempt.outcome.as_str(), &attempt.provider_message_id) {
             ("ACCEPTED", Some(id)) => format!("Try {number}: {provider} accepted it as {id}.{orphan}"),
+            ("FOUND", _) => format!("Try {number}: {provider} was asked and has it.{orphan}"),
             ("ACCEPTED", None) => format!("Try {number}: {provider} accepted it.{orphan}"),
             (outcome, _) => format!("Try {number}: {provider} did not take it, {outcome}{detail}.{orphan}"),
         };
@@ -264,6 +265,16 @@ fn waiting(known: &Known<'_>) -> Option<Decision> {
     let queued = known.row.queued.as_ref()?;
     let at = queued.due_at;
     let (kind, summary) = match queued.wait {
+        Wait::Ready if queued.losses > 0 => (
+            DecisionKind::Retry,
+            format!(
+                "Its hand-off ended without a result {} time(s) in a row, as by a crash; the next is due at {at}.",
+                queued.losses
+            ),
+        ),
+        Wait::Ready if queued.paced => {
+            (DecisionKind::Provider, format!("Its sender may send only so fast: its own time to go is {at}."))
+        }
         Wait::Ready if known.row.state.attempts > 0 => {
             (DecisionKind::Retry, format!("The next try is due at {at}."))
         }

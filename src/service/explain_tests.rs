@@ -19,7 +19,8 @@ fn message() -> (Message, Queued) {
         ..Draft::default()
     };
     let mut message = Message::new(draft, MessageId(1), Tenant::default(), at(0), "user_x");
-    let (queued, _) = verbs::accepted(&mut message.state, at(0), "user_x", None);
+    let (queued, _) =
+        verbs::accepted(&mut message.state, at(0), "user_x", None, &crate::model::limits::Limits::DEFAULT);
     (message, queued)
 }
 

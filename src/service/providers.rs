@@ -18,6 +18,10 @@ pub struct ProviderStatus {
     pub idempotent: bool,
     pub in_flight: usize,
     pub max_in_flight: usize,
+    /// `CLOSED`, `HALF_OPEN`, `OPEN` or `PAUSED`.
+    pub state: &'static str,
+    pub rate: Option<f64>,
+    pub places: usize,
     pub paused_until: Option<Timestamp>,
     pub paused_reason: Option<String>,
     pub last_error: Option<String>,

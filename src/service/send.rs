@@ -228,7 +228,8 @@ impl Service {
     fn new_message(&self, caller: &Caller, draft: Draft) -> NewMessage {
         let (id, now) = self.next_id();
         let mut message = Message::new(draft, MessageId(id), caller.tenant.clone(), now, &caller.actor);
-        let (mut queued, events) = verbs::accepted(&mut message.state, now, &caller.actor, None);
+        let (mut queued, events) =
+            verbs::accepted(&mut message.state, now, &caller.actor, None, &self.store().limits());
         queued.bytes = message.bytes();
         NewMessage { message: Arc::new(message), queued: Some(queued), events }
     }

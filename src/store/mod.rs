@@ -25,6 +25,7 @@ use crate::{
         crm::{About, Activity, Ticket},
         event::Event,
         ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
+        limits::Limits,
         message::Message,
         verbs::Row,
     },
@@ -32,7 +33,7 @@ use crate::{
 pub use types::{
     Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite,
     Effects, EventQuery, FindQuery, NewAttempt, NewMessage, NewReceipt, Page, QueueDepth, ReceiptRow,
-    RequestKey, Rewrite, Slot, StoreError, Swept, Taker,
+    RequestKey, Rewrite, Slot, StoreError, Swept, Taker, Turn,
 };
 
 /// What changes the store. Each call is atomic and durable when it returns; dropping the call does not undo it.
@@ -197,6 +198,11 @@ pub trait Store: Reads + Writes {
 
     /// What waits in the queue, scheduled and held ones too.
     fn load(&self) -> &Arc<load::Load>;
+    /// Names the limits of every message's way, before anything is done. The defaults hold when nobody does.
+    fn govern(&self, limits: Limits);
+
+    /// The limits of every message's way.
+    fn limits(&self) -> Limits;
 
     /// How many messages wait in the queue, scheduled and held ones too.
     fn queued(&self) -> i64;

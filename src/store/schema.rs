@@ -11,6 +11,7 @@ type Step = (i64, &'static str, &'static str);
 const STEPS: &[Step] = &[
     (1, "init", include_str!("migrations/0001_init.sql")),
     (2, "nodes", include_str!("migrations/0002_nodes.sql")),
+    (3, "pace and poison", include_str!("migrations/0003_pace_and_poison.sql")),
     (4, "guard", include_str!("migrations/0004_guard.sql")),
 ];
 

@@ -119,11 +119,25 @@ pub struct Accept {
 /// Where a claimed message goes: called once, right after the commit that claimed it.
 pub type Slot = Box<dyn FnOnce(Claimed) + Send>;
 
+/// When a message may go beside others of its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nobody counts.
+    Free,
+    /// Now, and it is its turn.
+    Now,
+    /// At this time, which is its own.
+    At(Timestamp),
+}
+
 /// The one who hands messages off, as the store sees it.
 pub trait Taker: Send + Sync {
     /// A place for a message that is about to be stored and is due, if one is free: then it is stored as claimed, and handed over in
     /// memory straight after the commit. The lease ends `lease` after the claim.
     fn reserve(&self, channel: Channel, priority: Priority) -> Option<(Slot, Duration)>;
+
+    /// The turn of a message of this sender that is about to be stored and is due.
+    fn book(&self, channel: Channel, sender: Option<&str>) -> Turn;
 
     /// A message of this channel became ready, or its time moved.
     fn wake(&self, channel: Channel);

@@ -116,6 +116,20 @@ async fn an_sms_without_a_receipt_fails_as_ambiguous() {
 }
 
 #[tokio::test]
+async fn a_provider_that_can_be_asked_is_asked_instead_of_given_it_twice() {
+    let toml = format!(
+        "{FAST}[[provider]]\nname = \"dev\"\nkind = \"dev\"\nambiguous = \"reconcile\"\ndelivery_delay = \"20s\"\n"
+    );
+    let app = TestApp::start(&toml).await;
+    let id = app.api.send(to(Channel::Email, "ambiguous@example.test")).await.id;
+    let sent = app.api.until(&id, "two tries", |message| message.attempts == 2).await;
+    assert!(sent.sent_at.is_some(), "{sent:?}");
+    let request = pb::ExplainMessageRequest { id };
+    let told = app.api.messages().explain(request).await.unwrap().into_inner().decisions;
+    assert!(told.iter().any(|decision| decision.summary == "Try 2: dev was asked and has it."), "{told:#?}");
+}
+
+#[tokio::test]
 async fn definite_refusals_end_it_at_once() {
     let app = TestApp::start(FAST).await;
     for (who, reason, code) in [

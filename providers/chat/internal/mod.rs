@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::contract::{
     Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch, Profile,
-    Receipt, ReceiptKind, ReceiptSource, Reporting, SendError, Settings,
+    Receipt, ReceiptKind, ReceiptSource, Reconcile, Reporting, SendError, Settings,
 };
 
 /// The plugin for the registry.
@@ -74,6 +74,10 @@ impl ChannelProvider for InternalChat {
     }
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
+        None
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
         None
     }
 

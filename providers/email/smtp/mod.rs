@@ -27,7 +27,7 @@ use self::{
 };
 use crate::contract::{
     Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch, Fault,
-    Profile, ReceiptSource, Reporting, SendError, Settings,
+    Profile, ReceiptSource, Reconcile, Reporting, SendError, Settings,
 };
 
 /// The plugin for the registry.
@@ -150,6 +150,10 @@ impl ChannelProvider for Smtp {
 
     /// Bounces come as mail, not as webhooks.
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
+        None
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
         None
     }
 

@@ -18,7 +18,7 @@ use reqwest::Method;
 use crate::{
     contract::{
         Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch,
-        Profile, ReceiptSource, Reporting, SendError, Settings,
+        Profile, ReceiptSource, Reconcile, Reporting, SendError, Settings,
     },
     shared::http::Http,
 };
@@ -92,6 +92,10 @@ impl ChannelProvider for Gateway {
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
         self.webhook.as_ref().map(|webhook| webhook as &dyn ReceiptSource)
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
+        None
     }
 
     fn capture(&self) -> Option<&dyn Capture> {

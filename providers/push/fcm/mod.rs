@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use crate::{
     contract::{
         Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch,
-        Profile, ReceiptSource, Reporting, SendError, Settings, Timestamp,
+        Profile, ReceiptSource, Reconcile, Reporting, SendError, Settings, Timestamp,
     },
     shared::{answer::Answer, endpoint, http::Http},
 };
@@ -115,6 +115,10 @@ impl ChannelProvider for Fcm {
     }
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
+        None
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
         None
     }
 

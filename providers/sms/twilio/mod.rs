@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use crate::{
     contract::{
         Accepted, BuildContext, Capture, Channel, ChannelProvider, ConfigError, Descriptor, Dispatch,
-        Profile, ReceiptSource, Reporting, SendError, Settings,
+        Profile, ReceiptSource, Reconcile, Reporting, SendError, Settings,
     },
     shared::{endpoint, http::Http},
 };
@@ -110,6 +110,11 @@ impl ChannelProvider for Twilio {
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
         Some(&self.webhook)
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
+        // A message resource holds no reference of ours: one of the same text to the same number could be another.
+        None
     }
 
     fn capture(&self) -> Option<&dyn Capture> {

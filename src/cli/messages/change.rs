@@ -1,8 +1,8 @@
-//! `hly messages cancel` and `hly messages retry`
+//! `hly messages cancel`
 
 use super::super::{
     Context, Exit, Failure,
-    v1::{CancelMessageRequest, RetryMessageRequest, cancel_message_response::Outcome},
+    v1::{CancelMessageRequest, cancel_message_response::Outcome},
 };
 use super::show;
 
@@ -26,20 +26,5 @@ pub(super) async fn cancel(
             Err(Failure::new(Exit::NotOk, "too late: a hand-off has begun or the message has ended"))
         }
         Outcome::Unspecified => Err(Failure::new(Exit::Internal, "the server did not say what became of it")),
-    }
-}
-
-pub(super) async fn retry(
-    context: &mut Context,
-    id: String,
-    request_id: Option<String>,
-) -> Result<(), Failure> {
-    let client = context.client().await?;
-    let request = RetryMessageRequest { id, request_id: request_id.unwrap_or_default() };
-    let message = client.messages().retry(client.request(request)).await?.into_inner();
-    if context.output.json {
-        context.output.json(&message)
-    } else {
-        show::line(&mut context.output, &message)
     }
 }

@@ -21,16 +21,27 @@ pub(in crate::cli) struct ListMessagesArgs {
     /// Only on this channel
     #[arg(long, value_parser = args::channel(), ignore_case = true)]
     channel: Option<message::Channel>,
+    /// Only dead letters: given up after all tries, as poison, or as perhaps sent
+    #[arg(long)]
+    dead: bool,
     /// Deleted ones too
     #[arg(long)]
     deleted: bool,
+}
+
+/// The filter of dead letters, narrowed by another one: what failed though nobody refused it for good.
+pub(super) fn dead(and: Option<&str>) -> String {
+    let dead =
+        r#"{"status": "FAILED", "failure.reason": {"$in": ["RETRIES_EXHAUSTED", "POISON", "AMBIGUOUS"]}}"#;
+    and.map_or_else(|| dead.to_owned(), |and| format!(r#"{{"$and": [{dead}, {and}]}}"#))
 }
 
 pub(super) async fn run(context: &mut Context, args: ListMessagesArgs) -> Result<(), Failure> {
     let client = context.client().await?;
     let status = args.status.map(|status| status.as_str_name());
     let channel = args.channel.map(|channel| channel.as_str_name());
-    let filter = args::filter(args.list.filter, &[("status", status), ("channel", channel)]);
+    let json = if args.dead { Some(dead(args.list.filter.as_deref())) } else { args.list.filter };
+    let filter = args::filter(json, &[("status", status), ("channel", channel)]);
     let order_by = args.list.order_by.unwrap_or_default();
     let fetch = async |page_size, page_token| {
         let request = FindMessagesRequest {

@@ -3,6 +3,7 @@
 mod change;
 mod explain;
 mod list;
+mod retry;
 pub(super) mod show;
 mod watch;
 
@@ -29,14 +30,8 @@ pub(super) enum MessagesCommand {
         #[arg(long, value_name = "ID")]
         request_id: Option<String>,
     },
-    /// Send a failed message again
-    Retry {
-        /// message_...
-        id: String,
-        /// Makes repeating safe
-        #[arg(long, value_name = "ID")]
-        request_id: Option<String>,
-    },
+    /// Send a failed message again, or all dead letters
+    Retry(retry::RetryArgs),
     /// Tell why a message went where it went
     Explain {
         /// message_...
@@ -50,7 +45,7 @@ pub(super) async fn run(context: &mut Context, command: MessagesCommand) -> Resu
         MessagesCommand::Get { id } => show::run(context, id).await,
         MessagesCommand::Watch(args) => watch::run(context, args).await,
         MessagesCommand::Cancel { id, request_id } => change::cancel(context, id, request_id).await,
-        MessagesCommand::Retry { id, request_id } => change::retry(context, id, request_id).await,
+        MessagesCommand::Retry(args) => retry::run(context, args).await,
         MessagesCommand::Explain { id } => explain::run(context, id).await,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    model::{Channel, ids::Tenant, verbs::Queued},
+    model::{Channel, ids::Tenant, limits::Limits, verbs::Queued},
     store::load::Weight,
 };
 
@@ -22,6 +22,8 @@ pub(in super::super) struct After {
     pub(in super::super) parked: bool,
     /// By how much more waits in the queue, of whom.
     pub(in super::super) load: HashMap<Tenant, Weight>,
+    /// What holds for every message.
+    pub(in super::super) limits: Limits,
     /// Contacts that changed.
     pub(in super::super) contacts: bool,
     /// Places in the queue that were set aside.

@@ -14,6 +14,7 @@ use crate::{
         Channel, Timestamp,
         event::NewEvent,
         ids::{MessageId, Tenant},
+        limits::Limits,
         message::State,
         status::Reason,
         verbs::{By, Queued, Refusal, Row, Wait, apply},
@@ -139,12 +140,12 @@ impl Rows {
         }
     }
 
-    fn change(&mut self, change: &Change) -> Result<Changed, StoreError> {
+    fn change(&mut self, change: &Change, limits: &Limits) -> Result<Changed, StoreError> {
         if let (Some(recipient), Some((_, row))) = (&change.recipient, self.rows.get_mut(&change.id)) {
             row.state.recipient = Some(recipient.clone());
             self.recipients.push((change.id, recipient.clone()));
         }
-        let by = By { now: change.now, actor: &change.actor };
+        let by = By { now: change.now, actor: &change.actor, limits };
         let result = self.step(change.tenant.as_ref(), change.id, &change.step, by);
         if let (Some(attempt), Some(row)) = (&change.attempt, self.get(change.id)) {
             let tried = Tried {
@@ -308,7 +309,7 @@ pub(in super::super) async fn changes(
             }
             Some(Ok(Ack::Done)) | None => {}
         }
-        let result = rows.change(change);
+        let result = rows.change(change, &after.limits);
         if let (Err(_), Some(key)) = (&result, &change.request) {
             insert::forget_request(conn, key).await?;
             refused.push(key);

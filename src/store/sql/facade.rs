@@ -25,6 +25,7 @@ use crate::{
         crm::{About, Activity, Ticket},
         event::Event,
         ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
+        limits::Limits,
         message::Message,
         verbs::Row,
     },
@@ -359,6 +360,15 @@ impl Store for SqlStore {
 
     fn load(&self) -> &Arc<Load> {
         &self.writer.signals.load
+    }
+
+    fn govern(&self, limits: Limits) {
+        // They are named once, by the composition; the first stay.
+        self.writer.signals.limits.set(limits).ok();
+    }
+
+    fn limits(&self) -> Limits {
+        self.writer.signals.limits.get().copied().unwrap_or_default()
     }
 
     fn queued(&self) -> i64 {

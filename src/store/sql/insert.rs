@@ -34,11 +34,12 @@ static PARTS: Bulk = Bulk::insert(
 );
 
 static QUEUE: Bulk = Bulk::insert(
-    "INSERT INTO queue (message_id, tenant, channel, lane, state, due_at, epoch, tries, ambiguous, expires_at, bytes) VALUES ",
-    11,
+    "INSERT INTO queue (message_id, tenant, channel, lane, state, due_at, epoch, tries, ambiguous, expires_at, bytes, losses, \
+     paced) VALUES ",
+    13,
     " ON CONFLICT (message_id) DO UPDATE SET channel = excluded.channel, state = excluded.state, due_at = excluded.due_at, \
      epoch = excluded.epoch, tries = excluded.tries, ambiguous = excluded.ambiguous, expires_at = excluded.expires_at, \
-     bytes = excluded.bytes",
+     bytes = excluded.bytes, losses = excluded.losses, paced = excluded.paced",
 );
 
 static EVENTS: Bulk =
@@ -184,6 +185,8 @@ pub(in super::super) async fn places(
                 .bind(i16::from(place.queued.ambiguous))
                 .bind(place.queued.expires_at.0)
                 .bind(place.queued.bytes)
+                .bind(place.queued.losses)
+                .bind(i16::from(place.queued.paced))
         })
         .await
 }

@@ -137,6 +137,8 @@ pub(in super::super) async fn claim(
     let mut found: HashMap<MessageId, Message> =
         messages.into_iter().map(|message| (message.state.id, message)).collect();
     let step = Step::Claim { lease_until: claim.lease_until };
+    let limits = after.limits;
+    let by = By { now: claim.now, actor: "system", limits: &limits };
     let (mut claimed, mut aside) = (Vec::with_capacity(ids.len()), Vec::new());
     for id in order {
         if let Some(defect) = rows.defect(id).or_else(|| unreadable.get(&id).cloned()) {
@@ -144,7 +146,7 @@ pub(in super::super) async fn claim(
             continue;
         }
         // A row that cannot be claimed after all (its message expired) has left the queue by its step.
-        let stepped = rows.step(None, id, &step, By { now: claim.now, actor: "system" });
+        let stepped = rows.step(None, id, &step, by);
         let queued = rows.get(id).and_then(|row| row.queued.clone()).filter(|_| stepped.is_ok());
         let Some(queued) = queued.filter(|queued| queued.wait == Wait::Leased) else { continue };
         if let Some(mut message) = found.remove(&id) {
@@ -314,11 +316,11 @@ pub(in super::super) async fn release(
     let ids: Vec<MessageId> = leases.iter().map(|(id, _)| *id).collect();
     let mut rows = Rows::default();
     rows.load(conn, &ids).await?;
-    let mut released = 0;
+    let (limits, mut released) = (after.limits, 0);
     for (id, epoch) in leases {
         let place = rows.get(*id).and_then(|row| row.queued.as_ref());
         if place.is_some_and(|place| place.wait == Wait::Leased && place.epoch == *epoch) {
-            rows.step(None, *id, &Step::Release, By { now, actor: "system" })?;
+            rows.step(None, *id, &Step::Release, By { now, actor: "system", limits: &limits })?;
             released += 1;
         }
     }
@@ -361,7 +363,8 @@ pub(in super::super) async fn sweep(
     .map_err(dialect::error)?;
     receipts::look_again(conn, now, after).await?;
     let mut rows = Rows::default();
-    let (by, mut aside) = (By { now, actor: "system" }, Vec::new());
+    let (limits, mut aside) = (after.limits, Vec::new());
+    let by = By { now, actor: "system", limits: &limits };
     for (ids, step) in [(&lost, Step::Release), (&held, Step::GiveUp), (&expired, Step::GiveUp)] {
         let ids: Vec<MessageId> = ids.iter().copied().map(MessageId).collect();
         rows.load(conn, &ids).await?;

@@ -14,6 +14,7 @@ use crate::{
         Channel, Priority, Reporting, Timestamp,
         event::{NewEvent, kind},
         ids::{MessageId, Tenant, time_of},
+        limits::Limits,
         message::{Direction, Draft, Message},
         status::{Fact, Failure, Reason},
         verbs::{By, Step, created},
@@ -55,7 +56,7 @@ pub(in super::super) async fn take(
             after.receipts = true;
             TO_APPLY
         } else {
-            let settled = learn(&mut rows, receipt, target, new.received_at);
+            let settled = learn(&mut rows, receipt, target, new.received_at, &after.limits);
             after.parked |= matches!(settled, Settled::Parked);
             settled.number()
         };
@@ -180,7 +181,7 @@ pub(in super::super) async fn apply(
         let outcome = if receipt.kind == "INBOUND" {
             inbound(conn, receipt, now, after).await?
         } else {
-            learn(&mut rows, receipt, target, now)
+            learn(&mut rows, receipt, target, now, &after.limits)
         };
         match outcome {
             Settled::Applied => done.applied += 1,
@@ -295,13 +296,13 @@ fn fact(receipt: &Stored) -> Option<Fact> {
     }
 }
 
-fn learn(rows: &mut Rows, receipt: &Stored, target: Target, now: Timestamp) -> Settled {
+fn learn(rows: &mut Rows, receipt: &Stored, target: Target, now: Timestamp, limits: &Limits) -> Settled {
     let Some(fact) = fact(receipt) else { return Settled::Ignored };
     let Some((id, generation)) = target else {
         return if receipt.provider_message_id.is_some() { Settled::Parked } else { Settled::Ignored };
     };
     let actor = format!("provider_{}", receipt.provider);
-    match rows.step(None, id, &Step::Learn { fact, generation }, By { now, actor: &actor }) {
+    match rows.step(None, id, &Step::Learn { fact, generation }, By { now, actor: &actor, limits }) {
         Ok(()) => Settled::Applied,
         // Our own id, but of a message that was never here.
         Err(_) => Settled::Ignored,

@@ -87,7 +87,7 @@ async fn edit(
         queued.bytes = message.bytes();
         after.joins(&work.tenant, queued);
         queued.due_at = message.state.scheduled_at.unwrap_or(queued.due_at);
-        queued.expires_at = message.state.expires_at.unwrap_or(queued.due_at.plus(verbs::MAX_LIFETIME));
+        queued.expires_at = after.limits.until(&message.state, queued.due_at);
         insert::places(conn, &mut script, &[change::place(&message.state, channel, queued)]).await?;
         after.wake(channel);
     }

@@ -108,7 +108,7 @@ pub(in super::super) use state_columns;
 /// The columns of a place in the queue.
 macro_rules! place_columns {
     () => {
-        "q.state, q.due_at, q.epoch, q.tries, q.ambiguous, q.expires_at, q.bytes"
+        "q.state, q.due_at, q.epoch, q.tries, q.ambiguous, q.expires_at, q.bytes, q.losses, q.paced"
     };
 }
 pub(in super::super) use place_columns;
@@ -186,6 +186,8 @@ pub(in super::super) fn place(row: &mut Reader<'_>) -> Result<Option<Queued>, St
         ambiguous: row.get::<i16>()? != 0,
         expires_at: row.time()?,
         bytes: row.get()?,
+        losses: row.get()?,
+        paced: row.get::<i16>()? != 0,
     }))
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue::Turns;
 use crate::{
-    model::Channel,
+    model::{Channel, limits::Limits},
     store::{StoreError, Taker, load::Load, space::Space},
 };
 
@@ -27,6 +27,8 @@ pub(in super::super) struct Signals {
     pub(in super::super) load: Arc<Load>,
     /// Receipts may be parked.
     pub(in super::super) parked: AtomicBool,
+    /// What holds for every message.
+    pub(in super::super) limits: OnceLock<Limits>,
     /// The disk under it, when it is one of this machine.
     pub(in super::super) space: OnceLock<Arc<Space>>,
     /// Places in the queue that were set aside since the start.
@@ -60,6 +62,7 @@ impl Signals {
             taker: OnceLock::new(),
             load,
             parked: AtomicBool::new(true),
+            limits: OnceLock::new(),
             space: OnceLock::new(),
             quarantined: AtomicU64::new(0),
             broken: CancellationToken::new(),

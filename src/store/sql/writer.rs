@@ -25,7 +25,7 @@ use crate::{
     model::{Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
     store::{
         Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite, Effects,
-        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, load::Load,
+        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Turn, load::Load,
     },
 };
 
@@ -267,7 +267,8 @@ fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
 async fn transact(conn: &mut Conn, jobs: &mut [Job], signals: &Signals) -> Result<After, StoreError> {
     // What an undone transaction answered is not true.
     jobs.iter_mut().for_each(|job| job.answer = None);
-    let mut after = After { parked: signals.parked.load(Ordering::Relaxed), ..After::default() };
+    let limits = signals.limits.get().copied().unwrap_or_default();
+    let mut after = After { parked: signals.parked.load(Ordering::Relaxed), limits, ..After::default() };
     match tokio::time::timeout(dialect::PATIENCE, fill(conn, jobs, signals, &mut after)).await {
         Ok(done) => done.map(|()| after),
         Err(_) => Err(StoreError::Unavailable("the database does not answer".to_owned())),
@@ -344,7 +345,16 @@ fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Pl
         let (Some(queued), Some(channel)) = (&new.queued, state.channel) else { continue };
         let mut queued = queued.clone();
         let due = state.facts.queued.is_some();
-        let slot = signals.taker.get().filter(|_| due && !full.contains(&(channel, state.priority)));
+        let taker = signals.taker.get().filter(|_| due);
+        let turn = taker.map_or(Turn::Free, |taker| taker.book(channel, state.sender.as_deref()));
+        queued.paced = turn != Turn::Free;
+        if let Turn::At(at) = turn {
+            queued.due_at = at;
+            after.wake(channel);
+            places.push(change::place(state, channel, &queued));
+            continue;
+        }
+        let slot = taker.filter(|_| !full.contains(&(channel, state.priority)));
         match slot.map(|taker| taker.reserve(channel, state.priority)) {
             Some(Some((slot, lease))) => {
                 queued.wait = Wait::Leased;

@@ -29,6 +29,9 @@ pub(in crate::api::grpc) fn provider(provider: ProviderStatus) -> pb::Provider {
         last_error_at: provider.last_error_at.map(stamp),
         accepted: total(provider.accepted),
         refused: total(provider.refused),
+        state: pb::provider::State::from_str_name(provider.state).unwrap_or_default().into(),
+        rate: provider.rate.unwrap_or_default(),
+        places: count(provider.places),
     }
 }
 
