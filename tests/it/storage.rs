@@ -6,13 +6,18 @@ use headlessly_communication::pb::{
     CancelMessageRequest,
     message::{Channel, Status},
 };
+use serde_json::json;
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_types::StatusExt;
 
 use crate::harness::{
-    TestApp, TestProcess, at, reason, send_new, to,
-    vendors::{http, sink},
+    TestApp, TestProcess, at, post, reason, send_new, to,
+    vendors::{CALLBACKS, http, signed, sink},
+    within,
 };
 
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3_600);
@@ -50,7 +55,7 @@ const LIMIT: usize = 4_096;
 async fn what_was_acknowledged_survives_a_file_that_may_not_grow() {
     let sink = sink().await;
     let folder = tempfile::tempdir().unwrap();
-    let toml = http("sink", sink.url(), "");
+    let toml = http("sink", sink.url(), CALLBACKS);
     let limited = format!("ulimit -f $(({LIMIT} * 1024 / 512)); exec \"$0\" \"$@\"");
     let process = TestProcess::start_under(folder.path(), &toml, &["dash", "-c", &limited]).await;
     let mut acknowledged = Vec::new();
@@ -71,6 +76,20 @@ async fn what_was_acknowledged_survives_a_file_that_may_not_grow() {
     assert!(acknowledged.len() > 5);
     // It lives, and still answers what needs no room.
     assert_eq!(process.api.get(&acknowledged[0]).await.id, acknowledged[0]);
+    // What a vendor reports cannot be kept now: it is asked to say it again. And who asks whether this server is well is told.
+    let body = json!({ "message": acknowledged[0], "status": "delivered" }).to_string();
+    assert_eq!(post(process.edge, "/webhooks/sink", &[signed(&body)], body.clone()).await, 503);
+    let mut health = HealthClient::new(process.api.channel());
+    within("a server that is not well says so", async {
+        loop {
+            let answer = health.check(HealthCheckRequest::default()).await.unwrap().into_inner();
+            if answer.status() == ServingStatus::NotServing {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     process.kill();
     assert_eq!(integrity(folder.path()).await, "ok");
 
