@@ -99,7 +99,7 @@ impl Bench {
             max_body_bytes: 1_600,
         };
         let sink = Arc::new(Sink { profile, seen: Mutex::default() });
-        let sender_rate = Some(Rate { count: 6, per: Duration::from_secs(60) });
+        let sender_rate = Some(Rate { count: 1, per: Duration::from_secs(120) });
         let slot = Slot::new("sink", sink.clone(), Terms { sender_rate, ..Terms::default() });
         let (ids, clock) = (Arc::new(IdGenerator::new(0)), clock::system());
         let dispatcher = Dispatcher::new(
@@ -161,6 +161,14 @@ impl Bench {
         }
     }
 
+    /// Waits until the provider has so many.
+    async fn handed_off(&self, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while self.sink.seen.lock().unwrap().len() < count && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// How long those took that the provider has.
     fn times(&self, sent: &[(String, Instant)]) -> Vec<Duration> {
         let seen = self.sink.seen.lock().unwrap();
@@ -194,7 +202,11 @@ async fn main() {
         }
         let bench = Bench::start().await;
         match case {
-            "booked" => bench.slow(None).await,
+            "booked" => {
+                bench.slow(None).await;
+                // The first of each lane go at once; then all of them wait for two minutes.
+                bench.handed_off(LANES).await;
+            }
             "scheduled" => {
                 let soon = (bench.clock)().plus(Duration::from_secs(8));
                 bench.slow(Some(soon)).await;
