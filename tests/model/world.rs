@@ -36,6 +36,7 @@ pub(crate) struct World {
     pub(crate) ids: IdGenerator,
     pub(crate) now: Timestamp,
     pub(crate) messages: Vec<(MessageId, Tenant)>,
+    accepted: Option<MessageId>,
     pub(crate) held: Vec<Held>,
     pub(crate) keys: Vec<RequestKey>,
     pub(crate) activities: Vec<(ActivityId, Tenant)>,
@@ -64,6 +65,7 @@ impl World {
             ids: IdGenerator::new(0),
             now: Timestamp(1_800_000_000_000_000),
             messages: Vec::new(),
+            accepted: None,
             held: Vec::new(),
             keys: Vec::new(),
             activities: Vec::new(),
@@ -141,8 +143,8 @@ impl World {
 
     pub(crate) fn accept(&mut self, new: &New) -> Accept {
         let tenant = tenant(new.tenant);
-        let taken = if new.taken { self.message(0) } else { None };
-        let id = taken.map_or_else(|| self.id(), |(id, _)| id.0);
+        let taken = self.accepted.filter(|_| new.taken);
+        let id = taken.map_or_else(|| self.id(), |id| id.0);
         let mut message =
             Message::new(self.draft(new), MessageId(id), tenant.clone(), time_of(id), "user_trace");
         let (queued, events) = if new.draft {
@@ -152,7 +154,8 @@ impl World {
             (Some(queued), events)
         };
         let request = self.key(&tenant, "Message.Send", new.request);
-        if !new.taken || self.messages.is_empty() {
+        if taken.is_none() {
+            self.accepted = Some(MessageId(id));
             self.messages.push((MessageId(id), tenant));
         }
         Accept { messages: vec![NewMessage { message: Arc::new(message), queued, events }], request }

@@ -36,8 +36,8 @@ static PARTS: Bulk = Bulk::insert(
 static QUEUE: Bulk = Bulk::insert(
     "INSERT INTO queue (message_id, tenant, channel, lane, state, due_at, epoch, tries, ambiguous, expires_at) VALUES ",
     10,
-    " ON CONFLICT (message_id) DO UPDATE SET channel = excluded.channel, state = excluded.state, due_at = excluded.due_at, \
-     epoch = excluded.epoch, tries = excluded.tries, ambiguous = excluded.ambiguous, expires_at = excluded.expires_at",
+    " ON CONFLICT (message_id) DO UPDATE SET channel = excluded.channel, lane = excluded.lane, state = excluded.state, \
+     due_at = excluded.due_at, epoch = excluded.epoch, tries = excluded.tries, ambiguous = excluded.ambiguous, expires_at = excluded.expires_at",
 );
 
 static EVENTS: Bulk =
@@ -47,7 +47,8 @@ static ATTEMPTS: Bulk = Bulk::insert(
     "INSERT INTO attempt (id, tenant, message_id, generation, epoch, provider, started_at, ended_at, outcome, \
      provider_message_id, code, detail, retry_at, orphan) VALUES ",
     14,
-    "",
+    // A result whose answer was lost is written again.
+    " ON CONFLICT (id) DO NOTHING",
 );
 
 static PARTS_GONE: Bulk = Bulk::among("DELETE FROM message_part WHERE message_id IN (", 0, ")");
