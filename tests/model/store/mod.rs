@@ -22,11 +22,27 @@ use tokio::sync::watch;
 
 pub(crate) use data::Data;
 
+/// Who waits for news. Each has a channel of its own: those of one channel are woken in an order that differs from run to run.
+type Listeners = Mutex<Vec<watch::Sender<u64>>>;
+
 /// What outlives every node.
+#[derive(Default)]
 pub(crate) struct Shared {
     data: Mutex<Data>,
-    log: watch::Sender<u64>,
-    receipts: watch::Sender<u64>,
+    log: Listeners,
+    receipts: Listeners,
+}
+
+fn listen(listeners: &Listeners) -> watch::Receiver<u64> {
+    let (sender, receiver) = watch::channel(0);
+    listeners.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+    receiver
+}
+
+fn tell(listeners: &Listeners) {
+    let mut listeners = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+    listeners.retain(|one| !one.is_closed());
+    listeners.iter().for_each(|one| one.send_modify(|count| *count += 1));
 }
 
 /// A node's handle.
@@ -46,7 +62,7 @@ pub(crate) struct After {
 
 impl Shared {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { data: Mutex::default(), log: watch::Sender::new(0), receipts: watch::Sender::new(0) })
+        Arc::default()
     }
 
     /// The state, to look at.
@@ -84,10 +100,10 @@ impl ModelStore {
             slot(claimed);
         }
         if grew {
-            self.shared.log.send_modify(|count| *count += 1);
+            tell(&self.shared.log);
         }
         if after.receipts {
-            self.shared.receipts.send_modify(|count| *count += 1);
+            tell(&self.shared.receipts);
         }
         if let Some(taker) = self.taker() {
             after.wakes.into_iter().for_each(|channel| taker.wake(channel));
@@ -99,11 +115,11 @@ impl ModelStore {
 #[async_trait]
 impl Store for ModelStore {
     fn commits(&self) -> watch::Receiver<u64> {
-        self.shared.log.subscribe()
+        listen(&self.shared.log)
     }
 
     fn receipts_waiting(&self) -> watch::Receiver<u64> {
-        self.shared.receipts.subscribe()
+        listen(&self.shared.receipts)
     }
 
     fn attach(&self, taker: Arc<dyn Taker>) {
