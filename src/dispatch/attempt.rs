@@ -28,7 +28,8 @@ use crate::{
 pub(super) async fn run(inner: Arc<Inner>, claimed: Claimed, seat: Seat) {
     let id = claimed.message.state.id;
     let span = tracing::debug_span!("handoff", message = %id, provider = %seat.slot.name, epoch = claimed.queued.epoch);
-    inner.held().insert(id, (claimed.queued.epoch, inner.now()));
+    // The lease began with the claim, which may have taken a while to come back.
+    inner.held().insert(id, (claimed.queued.epoch, claimed.queued.due_at.minus(inner.settings.lease)));
     match pinned(&inner, &claimed, seat).await {
         Some(seat) => work(&inner, &claimed, &seat.slot).instrument(span).await,
         None => {
@@ -37,7 +38,11 @@ pub(super) async fn run(inner: Arc<Inner>, claimed: Claimed, seat: Seat) {
             record(&inner, &claimed, change(&claimed, None, again, now)).await;
         }
     }
-    inner.held().remove(&id);
+    let mut held = inner.held();
+    // When this lease was lost, the message may be held under a later one by now.
+    if held.get(&id).is_some_and(|(epoch, _)| *epoch == claimed.queued.epoch) {
+        held.remove(&id);
+    }
 }
 
 /// A message that a provider may have goes to no other one: there its idempotency key means nothing. `None` when that provider has
@@ -47,7 +52,13 @@ async fn pinned(inner: &Inner, claimed: &Claimed, seat: Seat) -> Option<Seat> {
         return Some(seat);
     }
     let state = &claimed.message.state;
-    let attempts = inner.store.attempts(state.id).await.unwrap_or_default();
+    let attempts = match inner.store.attempts(state.id).await {
+        Ok(attempts) => attempts,
+        Err(error) => {
+            tracing::error!(%error, "the tries before cannot be looked up; trying again");
+            return None;
+        }
+    };
     let unsure = |attempt: &&Attempt| {
         attempt.generation == state.generation && attempt.outcome == Fault::Ambiguous.as_str()
     };
@@ -93,6 +104,13 @@ async fn work(inner: &Inner, claimed: &Claimed, slot: &Arc<Slot>) {
             return;
         }
     };
+    // Whoever takes over a lease that ran out relies on it: nothing begins under it any more.
+    let now = inner.now();
+    if claimed.queued.due_at <= now {
+        let again = Verdict::Again { at: now, counts: false, ambiguous: false };
+        record(inner, claimed, change(claimed, None, again, now)).await;
+        return;
+    }
     let result = hand_off(slot, &dispatch).await;
     let now = inner.now();
     let mut change = settle(inner, claimed, slot, &result, now);

@@ -70,6 +70,8 @@ pub(crate) enum About {
     Message(u8),
     /// The try of a claim, ended or not.
     Try(u8),
+    /// Both a message and a try, of it or of another.
+    Both(u8, u8),
     Unknown(u8),
     Nothing,
 }
@@ -187,6 +189,7 @@ fn receipt() -> impl Strategy<Value = ReceiptOp> {
     let about = prop_oneof![
         2 => (0..8u8).prop_map(About::Message),
         5 => (0..6u8).prop_map(About::Try),
+        2 => (0..8u8, 0..6u8).prop_map(|(message, claim)| About::Both(message, claim)),
         1 => (0..2u8).prop_map(About::Unknown),
         1 => Just(About::Nothing),
     ];

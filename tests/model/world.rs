@@ -261,6 +261,10 @@ impl World {
             Target::Try(claim) => {
                 provider_message_id = self.claim(claim).map(|index| format!("try {index}"));
             }
+            Target::Both(number, claim) => {
+                message = self.message(number).map(|(id, _)| id);
+                provider_message_id = self.claim(claim).map(|index| format!("try {index}"));
+            }
             Target::Unknown(number) => provider_message_id = Some(format!("unknown {number}")),
             Target::Nothing => {}
         }

@@ -14,7 +14,7 @@ use headlessly_providers::contract::{
 
 use crate::{
     gate::Gate,
-    world::{Take, World, pause},
+    world::{Take, Told, World, pause},
 };
 
 /// A vendor, by what matters of it here.
@@ -108,6 +108,7 @@ impl Road {
             self.world.violated(format!("{id} is handed off and was cancelled"));
         }
         let held = |queued: &Queued| queued.wait == Wait::Leased && queued.due_at > now;
+        let generation = row.state.generation;
         let Some(queued) = row.queued.filter(held) else {
             return self.world.violated(format!("{id} is handed off without a lease"));
         };
@@ -117,6 +118,13 @@ impl Road {
         drop(books);
         if !mine {
             self.world.violated(format!("{id} is handed off under the lease of another"));
+        }
+        let data = self.world.shared.data();
+        let tries = data.attempts.values().rev().filter(|it| it.message == id && it.generation == generation);
+        let unsure = tries.filter(|it| it.attempt.outcome == "AMBIGUOUS" && !it.orphan).map(|it| it.attempt.provider.clone()).next();
+        drop(data);
+        if unsure.is_some_and(|provider| provider != self.vendor.name) {
+            self.world.violated(format!("{id} goes to {} though another may have it", self.vendor.name));
         }
         if !first {
             self.world.violated(format!("{id} is handed off twice in epoch {}", queued.epoch));
@@ -135,7 +143,7 @@ impl Road {
         takes.push(Take { provider: self.vendor.name, vendor_id: vendor_id.clone() });
         drop(books);
         self.world.note("taken", id.0, generation.into());
-        report(&self.world, self.vendor.name, id, &vendor_id);
+        report(&self.world, self.vendor.name, (id, generation), &vendor_id);
         vendor_id
     }
 }
@@ -190,7 +198,7 @@ impl ChannelProvider for Road {
 }
 
 /// Tells what became of a message: each word once or more, at any time, in any order.
-fn report(world: &Arc<World>, provider: &'static str, id: MessageId, vendor_id: &str) {
+fn report(world: &Arc<World>, provider: &'static str, about: (MessageId, i32), vendor_id: &str) {
     let failed = ReceiptKind::Failed { recipient_dead: false };
     let story = match world.number(0..100) {
         0..=14 => vec![failed],
@@ -206,15 +214,21 @@ fn report(world: &Arc<World>, provider: &'static str, id: MessageId, vendor_id: 
         for _ in 0..world.number(1..4) {
             let mut receipt = Receipt::new(kind.clone(), vendor_id);
             receipt.at = world.per_mille(500).then(|| world.now());
-            receipt.message_id = world.per_mille(400).then(|| id.to_string());
+            receipt.message_id = world.per_mille(400).then(|| about.0.to_string());
             let delay = world.millis(0..25_000);
-            world.tasks.spawn(tell(world.clone(), provider, id, receipt, delay));
+            world.tasks.spawn(tell(world.clone(), provider, about, receipt, delay));
         }
     }
 }
 
 /// Repeats a report until some node has stored it.
-async fn tell(world: Arc<World>, provider: &'static str, id: MessageId, receipt: Receipt, delay: Duration) {
+async fn tell(
+    world: Arc<World>,
+    provider: &'static str,
+    (id, generation): (MessageId, i32),
+    receipt: Receipt,
+    delay: Duration,
+) {
     pause(delay).await;
     loop {
         if let Some(node) = world.some_node() {
@@ -233,5 +247,6 @@ async fn tell(world: Arc<World>, provider: &'static str, id: MessageId, receipt:
         _ => "OTHER",
     };
     world.note(word, id.0, 0);
-    *world.books().told.entry((id, word)).or_default() += 1;
+    let (vendor_id, ours) = (receipt.provider_message_id.unwrap_or_default(), receipt.message_id.is_some());
+    world.books().told.entry(id).or_default().push(Told { word, vendor_id, generation, ours });
 }

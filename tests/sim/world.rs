@@ -26,6 +26,16 @@ pub(crate) struct Take {
     pub(crate) vendor_id: String,
 }
 
+/// A word of a vendor on a message that it took over.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) word: &'static str,
+    pub(crate) vendor_id: String,
+    pub(crate) generation: i32,
+    /// Our id came with it.
+    pub(crate) ours: bool,
+}
+
 /// What the vendors know, and what callers were told. The truth, against which the store is held in the end.
 #[derive(Default)]
 pub(crate) struct Books {
@@ -36,7 +46,7 @@ pub(crate) struct Books {
     /// By message and generation.
     pub(crate) takes: BTreeMap<(MessageId, i32), Vec<Take>>,
     /// What the vendors told of a message and were heard.
-    pub(crate) told: BTreeMap<(MessageId, &'static str), u32>,
+    pub(crate) told: BTreeMap<MessageId, Vec<Told>>,
     /// Messages on which callers reported.
     pub(crate) reported: BTreeSet<MessageId>,
     pub(crate) cancelled: BTreeSet<MessageId>,

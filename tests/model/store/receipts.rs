@@ -23,7 +23,7 @@ type Target = Option<(MessageId, Option<i32>)>;
 impl Data {
     pub(crate) fn put_receipts(&mut self, receipts: Vec<NewReceipt>, after: &mut After) {
         for new in receipts {
-            let target = self.target(&new);
+            let target = self.target(new.message, &new);
             let settled = if new.kind == "INBOUND" {
                 after.receipts = true;
                 Settled::Waiting
@@ -40,14 +40,8 @@ impl Data {
         let limit = usize::try_from(limit).unwrap_or(0);
         let waiting: Vec<(i64, NewReceipt)> =
             waiting.take(limit).map(|(id, one)| (*id, one.new.clone())).collect();
-        let targets: Vec<Target> = waiting
-            .iter()
-            .map(|(id, new)| {
-                // What was stored as its message counts like the message's own id.
-                let stored = self.receipts[id].message.map(|message| (message, None));
-                stored.or_else(|| self.target(new))
-            })
-            .collect();
+        let targets: Vec<Target> =
+            waiting.iter().map(|(id, new)| self.target(self.receipts[id].message, new)).collect();
         let mut done = Applied::default();
         for ((id, new), target) in waiting.into_iter().zip(targets) {
             let settled = if new.kind == "INBOUND" {
@@ -68,17 +62,22 @@ impl Data {
         done
     }
 
-    /// By our own id, else by the provider's: then the latest try of that id tells the generation.
-    fn target(&self, new: &NewReceipt) -> Target {
-        if let Some(id) = new.message {
-            return Some((id, None));
+    /// By our own id, else by the provider's. The latest try under the provider's id tells the generation.
+    fn target(&self, message: Option<MessageId>, new: &NewReceipt) -> Target {
+        let tried = self.try_of(new).map(|tried| (tried.message, tried.generation));
+        match (message, tried) {
+            (Some(id), tried) => {
+                Some((id, tried.filter(|(of, _)| *of == id).map(|(_, generation)| generation)))
+            }
+            (None, tried) => tried.map(|(id, generation)| (id, Some(generation))),
         }
+    }
+
+    fn try_of(&self, new: &NewReceipt) -> Option<&Tried> {
         let id = new.provider_message_id.as_ref()?;
-        let tries = self.attempts.values().rev();
-        let mut theirs = tries.filter(|tried| {
+        self.attempts.values().rev().find(|tried| {
             *tried.attempt.provider == *new.provider && tried.attempt.provider_message_id.as_ref() == Some(id)
-        });
-        theirs.next().map(|tried| (tried.message, Some(tried.generation)))
+        })
     }
 
     fn learn(&mut self, new: &NewReceipt, target: Target, now: Timestamp, after: &mut After) -> Settled {
@@ -96,7 +95,7 @@ impl Data {
     /// Somebody wrote to us: a message, once for each id of the provider.
     fn inbound(&mut self, new: &NewReceipt, now: Timestamp) -> Settled {
         let Some(message) = inbound_message(new) else { return Settled::Ignored };
-        if new.provider_message_id.is_some() && self.target(&NewReceipt { message: None, ..new.clone() }).is_some() {
+        if self.try_of(new).is_some() {
             return Settled::Ignored;
         }
         let actor = format!("provider_{}", new.provider);
