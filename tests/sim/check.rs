@@ -11,7 +11,7 @@ use headlessly_communication::model::{
 };
 
 use crate::{
-    store::Data,
+    store::data::{Data, Settled},
     vendor::VENDORS,
     world::{Books, Told, World},
 };
@@ -19,7 +19,11 @@ use crate::{
 /// Whether there is nothing left to do.
 pub(crate) fn at_rest(world: &World) -> bool {
     let data = world.shared.data();
-    data.queue.is_empty() && !data.has_waiting_receipts() && data.consumer("builtin") == data.last_event().0
+    data.queue.is_empty() && !receipts_wait(&data) && data.consumer("builtin") == data.last_event().0
+}
+
+fn receipts_wait(data: &Data) -> bool {
+    data.receipts.values().any(|one| one.settled == Settled::Waiting)
 }
 
 /// What is left to do, in words.
@@ -28,7 +32,7 @@ pub(crate) fn unrest(world: &World) -> String {
     let waits: Vec<String> = data.queue.iter().map(|(id, queued)| format!("{id}: {queued:?}")).collect();
     format!(
         "not at rest: {waits:?}, receipts to apply: {}, hooks at {} of {}",
-        data.has_waiting_receipts(),
+        receipts_wait(&data),
         data.consumer("builtin"),
         data.last_event().0
     )

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use headlessly_communication::{
+    clock::Clock,
     model::{
         Channel, Timestamp,
         contact::Contact,
@@ -94,7 +95,7 @@ impl Faulty {
 
     /// Remembers whose claims these are.
     fn claimed(&self, ids: impl Iterator<Item = MessageId>) {
-        let data = self.world.shared.data();
+        let data = self.model.shared().data();
         let mut books = self.world.books();
         for id in ids {
             if let Some(queued) = data.queue.get(&id).filter(|queued| queued.wait == Wait::Leased) {
@@ -274,6 +275,19 @@ impl Store for Faulty {
 
     fn queued(&self) -> i64 {
         self.model.queued()
+    }
+
+    fn clock(&self) -> Clock {
+        let world = self.world.clone();
+        Arc::new(move || world.now())
+    }
+
+    fn node(&self) -> u16 {
+        self.model.node()
+    }
+
+    fn nodes(&self) -> usize {
+        self.model.nodes()
     }
 
     fn secret(&self) -> &[u8] {

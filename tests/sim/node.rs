@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use headlessly_communication::{
-    clock::Clock,
     dispatch::{
         Dispatcher, Settings,
         slots::{Slot, Slots},
@@ -73,10 +72,7 @@ impl Node {
     pub(crate) async fn start(world: &Arc<World>, number: u16, life: u64, several: bool) -> Arc<Self> {
         let gate = Arc::new(Gate::new(life));
         let store: Arc<dyn Store> = Arc::new(Faulty::new(world.clone(), gate.clone(), several));
-        let clock: Clock = {
-            let world = world.clone();
-            Arc::new(move || world.now())
-        };
+        let clock = store.clock();
         let (ids, metrics) = (Arc::new(IdGenerator::new(number)), Arc::new(Metrics::default()));
         let slots = VENDORS.map(|vendor| {
             let road = Arc::new(Road::new(vendor, world.clone(), gate.clone()));

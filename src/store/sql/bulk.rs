@@ -174,8 +174,12 @@ impl Script {
         conn: &mut Conn,
         text: &'static str,
     ) -> Result<(), StoreError> {
-        self.texts.push(text);
-        if dialect::TOGETHER { Ok(()) } else { self.flush(conn).await }
+        if dialect::TOGETHER {
+            self.texts.push(text);
+            return Ok(());
+        }
+        // May be several statements: it goes as it is, unprepared.
+        sqlx::raw_sql(text).execute(conn).await.map(drop).map_err(dialect::error)
     }
 
     /// A statement over these rows. It is executed before or with the next [`Script::flush`], after what was added earlier.

@@ -29,7 +29,7 @@ static LOAD: Bulk = Bulk::among(
         " FROM message LEFT JOIN queue q ON q.message_id = message.id WHERE message.id IN ("
     ),
     0,
-    dialect::FOR_UPDATE_OF_MESSAGES,
+    ")",
 );
 
 // `recipient` is not among them: it is in an index, and only the sending of a draft changes it.
@@ -103,6 +103,15 @@ impl Rows {
             ids.iter().filter(|id| !self.rows.contains_key(id)).map(|id| id.0).collect();
         missing.sort_unstable();
         missing.dedup();
+        // A message's row guards its place in the queue too. Locked first and read after: what another node wrote until then is seen.
+        if let Some(lock) = dialect::LOCK {
+            for (chunk, mut query) in lock.chunks(&missing) {
+                for id in chunk {
+                    query = query.bind(*id);
+                }
+                query.execute(&mut *conn).await.map_err(dialect::error)?;
+            }
+        }
         for (chunk, mut query) in LOAD.chunks(&missing) {
             for id in chunk {
                 query = query.bind(*id);
@@ -334,7 +343,8 @@ async fn unpark(conn: &mut Conn, changes: &[&Change], after: &mut After) -> Resu
         .filter_map(|change| change.attempt.as_ref())
         .filter_map(|attempt| Some((attempt.provider.as_str(), attempt.provider_message_id.as_deref()?)))
         .collect();
-    if ids.is_empty() || !after.parked {
+    // Another node may have parked some.
+    if ids.is_empty() || !(after.parked || dialect::SHARED) {
         return Ok(());
     }
     let parked: Option<i64> = sqlx::query_scalar("SELECT id FROM receipt WHERE state = 2 LIMIT 1")

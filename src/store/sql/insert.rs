@@ -47,7 +47,7 @@ static ATTEMPTS: Bulk = Bulk::insert(
     "INSERT INTO attempt (id, tenant, message_id, generation, epoch, provider, started_at, ended_at, outcome, \
      provider_message_id, code, detail, retry_at, orphan) VALUES ",
     14,
-    // A result whose answer was lost is written again.
+    // A result that is written again because its answer was lost with the connection.
     " ON CONFLICT (id) DO NOTHING",
 );
 

@@ -100,10 +100,6 @@ impl Data {
         }
     }
 
-    pub(crate) fn has_waiting_receipts(&self) -> bool {
-        self.receipts.values().any(|one| one.settled == Settled::Waiting)
-    }
-
     /// Applies a step of the service itself.
     pub(crate) fn step(&mut self, id: MessageId, step: &Step, by: By<'_>, after: &mut After) -> Option<Row> {
         let before = self.row(id)?;

@@ -3,7 +3,7 @@
 //! One [`Shared`] is the durable state. A [`ModelStore`] is the handle that one node has on it: several nodes over one state, or one
 //! node after another, are several handles.
 
-mod data;
+pub(crate) mod data;
 mod entities;
 mod messages;
 mod queue;
@@ -15,12 +15,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use headlessly_communication::{
-    model::Channel,
+    clock::Clock,
+    model::{Channel, Timestamp},
     store::{Claimed, Slot, Store, StoreError, Taker},
 };
 use tokio::sync::watch;
 
-pub(crate) use data::Data;
+use data::Data;
 
 /// Who waits for news. Each has a channel of its own: those of one channel are woken in an order that differs from run to run.
 type Listeners = Mutex<Vec<watch::Sender<u64>>>;
@@ -128,6 +129,18 @@ impl Store for ModelStore {
 
     fn queued(&self) -> i64 {
         self.shared.data().queue.len() as i64
+    }
+
+    fn clock(&self) -> Clock {
+        Arc::new(Timestamp::default)
+    }
+
+    fn node(&self) -> u16 {
+        0
+    }
+
+    fn nodes(&self) -> usize {
+        1
     }
 
     fn secret(&self) -> &[u8] {

@@ -85,6 +85,7 @@ impl Data {
         let mut expired: Vec<_> = late.map(|(id, queued)| (queued.expires_at, *id)).collect();
         expired.sort_unstable();
         let expired: Vec<MessageId> = expired.into_iter().map(|(_, id)| id).take(SWEEP).collect();
+        self.look_again(now, after);
         let by = By { now, actor: "system" };
         for (ids, step) in [(&lost, Step::Release), (&held, Step::GiveUp), (&expired, Step::GiveUp)] {
             for id in ids {

@@ -1,5 +1,7 @@
 //! Receipts: applied in the order in which they came, parked until their message is known.
 
+use std::time::Duration;
+
 use headlessly_communication::{
     model::{
         Channel, Priority, Reporting, Timestamp,
@@ -16,6 +18,9 @@ use super::{
     After,
     data::{Data, Reported, Settled, Tried},
 };
+
+/// How long a receipt waits for its message.
+const PARKED: Duration = Duration::from_secs(72 * 3600);
 
 /// A message, and the generation of the try that a receipt is about when that is known.
 type Target = Option<(MessageId, Option<i32>)>;
@@ -60,6 +65,24 @@ impl Data {
             }
         }
         done
+    }
+
+    /// Looks again for the messages of parked receipts; what waited too long is of no effect.
+    pub(crate) fn look_again(&mut self, now: Timestamp, after: &mut After) {
+        let parked = self.receipts.iter().filter(|(_, one)| one.settled == Settled::Parked);
+        let seen: Vec<(i64, Settled)> = parked
+            .filter_map(|(id, one)| match self.try_of(&one.new) {
+                Some(_) => Some((*id, Settled::Waiting)),
+                None if one.new.received_at < now.minus(PARKED) => Some((*id, Settled::Ignored)),
+                None => None,
+            })
+            .collect();
+        for (id, settled) in seen {
+            after.receipts |= settled == Settled::Waiting;
+            if let Some(one) = self.receipts.get_mut(&id) {
+                one.settled = settled;
+            }
+        }
     }
 
     /// By our own id, else by the provider's. The latest try under the provider's id tells the generation.
