@@ -23,17 +23,17 @@ use headlessly_communication::store::{
     postgres::{Postgres, Settings},
     sqlite::{Sqlite, Synchronous},
 };
-use sqlx::Connection as _;
 use proptest::{
     prelude::ProptestConfig,
     test_runner::{TestCaseError, TestRunner},
 };
+use sqlx::Connection as _;
 
 /// Traces of an ordinary test run.
 const CASES: u32 = 64;
 
-/// Replays random traces on stores that `open` makes.
-fn agrees<F, G>(open: F)
+/// Replays random traces on stores that `open` makes; `alone` when no other node may be over them.
+fn agrees<F, G>(alone: bool, open: F)
 where
     F: Fn() -> G,
     G: Future<Output = Arc<dyn Store>>,
@@ -44,7 +44,7 @@ where
     let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 4_000, ..asked };
     let result = TestRunner::new(config).run(&trace::trace(), |trace| {
         runtime.block_on(async {
-            let mut pair = replay::Pair::new(open().await);
+            let mut pair = replay::Pair::new(open().await, alone);
             let agreed = pair.replay(&trace).await;
             pair.store.close().await;
             agreed.map_err(TestCaseError::fail)
@@ -59,10 +59,11 @@ where
 fn sqlite_does_what_the_model_says() {
     let folder = tempfile::tempdir().unwrap();
     let number = AtomicUsize::new(0);
-    agrees(|| async {
+    agrees(true, || async {
         let file = format!("{}.db", number.fetch_add(1, Ordering::Relaxed));
         // Nothing here cuts the power.
-        Arc::new(Sqlite::open(&folder.path().join(file), Synchronous::Normal).await.unwrap())
+        let store = Sqlite::open(&folder.path().join(file), Synchronous::Normal).await.unwrap();
+        Arc::new(store) as Arc<dyn Store>
     });
 }
 
@@ -76,9 +77,10 @@ const EMPTY: &str = "DO $$ DECLARE name TEXT; BEGIN \
 #[test]
 fn postgresql_does_what_the_model_says() {
     let Some(database) = postgres::Database::new_now() else { return };
-    agrees(|| async {
+    agrees(false, || async {
         let mut admin = sqlx::PgConnection::connect(&database.url).await.unwrap();
         sqlx::raw_sql(EMPTY).execute(&mut admin).await.unwrap();
-        Arc::new(Postgres::open(&database.url, Settings::default()).await.unwrap())
+        let store = Postgres::open(&database.url, Settings::default()).await.unwrap();
+        Arc::new(store) as Arc<dyn Store>
     });
 }

@@ -67,10 +67,12 @@ pub(crate) async fn contacts(pair: &Pair) -> Result<(), String> {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     for tenant in [tenant(0), tenant(1)] {
         let sorted = |store: Result<Vec<_>, StoreError>| {
-            store.map(|mut contacts: Vec<std::sync::Arc<headlessly_communication::model::contact::Contact>>| {
-                contacts.sort_by(|one, other| one.id.cmp(&other.id));
-                contacts
-            })
+            store.map(
+                |mut contacts: Vec<std::sync::Arc<headlessly_communication::model::contact::Contact>>| {
+                    contacts.sort_by(|one, other| one.id.cmp(&other.id));
+                    contacts
+                },
+            )
         };
         let model = sorted(pair.model.contacts(&tenant, &ids).await);
         same(&tenant, &model, &sorted(pair.store.contacts(&tenant, &ids).await))?;

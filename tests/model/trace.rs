@@ -59,9 +59,19 @@ pub(crate) enum VerdictOp {
 /// A change of one message.
 #[derive(Clone, Debug)]
 pub(crate) enum ChangeOp {
-    Step { message: u8, who: Who, step: StepOp, request: Request },
+    Step {
+        message: u8,
+        who: Who,
+        step: StepOp,
+        request: Request,
+    },
     /// The end of a claim, the latest or an old one; `repeated` under the id of the try before.
-    Outcome { claim: u8, verdict: VerdictOp, repeated: bool, retire: Option<u8> },
+    Outcome {
+        claim: u8,
+        verdict: VerdictOp,
+        repeated: bool,
+        retire: Option<u8>,
+    },
 }
 
 /// What a receipt is about.
@@ -89,17 +99,56 @@ pub(crate) enum Op {
     Accept(Vec<New>),
     /// Several at once.
     Change(Vec<ChangeOp>),
-    Rewrite { message: u8, who: Who, lane: u8, scheduled_in: Option<u8>, expires_in: Option<u8>, old: bool, request: Request },
-    Claim { channel: u8, limit: u8 },
-    Renew { claims: Vec<u8>, until: u8 },
-    Sweep { all: bool },
+    Rewrite {
+        message: u8,
+        who: Who,
+        lane: u8,
+        scheduled_in: Option<u8>,
+        expires_in: Option<u8>,
+        old: bool,
+        request: Request,
+    },
+    Claim {
+        channel: u8,
+        limit: u8,
+    },
+    Renew {
+        claims: Vec<u8>,
+        until: u8,
+    },
+    Sweep {
+        all: bool,
+    },
     Receipts(Vec<ReceiptOp>),
-    Apply { limit: u8 },
-    Effects { events: u8, wrong_place: bool, again: bool },
-    Contact { tenant: u8, contact: u8, version: u8, deleted: bool, request: Request },
-    Device { tenant: u8, contact: u8, token: u8, retired: bool, request: Request },
-    Record { ticket: bool, request: Request },
-    Purge { ago: u8 },
+    Apply {
+        limit: u8,
+    },
+    Effects {
+        events: u8,
+        wrong_place: bool,
+        again: bool,
+    },
+    Contact {
+        tenant: u8,
+        contact: u8,
+        version: u8,
+        deleted: bool,
+        request: Request,
+    },
+    Device {
+        tenant: u8,
+        contact: u8,
+        token: u8,
+        retired: bool,
+        request: Request,
+    },
+    Record {
+        ticket: bool,
+        request: Request,
+    },
+    Purge {
+        ago: u8,
+    },
     /// Time passes, in seconds.
     Pass(u8),
 }
@@ -117,17 +166,8 @@ fn new() -> impl Strategy<Value = New> {
         prop::bool::weighted(0.04),
     );
     (0..2u8, 0..2u8, 0..3u8, times, flags, request()).prop_map(
-        |(tenant, channel, lane, (scheduled_in, expires_in), (draft, sensitive, parts, taken), request)| New {
-            tenant,
-            channel,
-            lane,
-            scheduled_in,
-            expires_in,
-            draft,
-            sensitive,
-            parts,
-            taken,
-            request,
+        |(tenant, channel, lane, (scheduled_in, expires_in), (draft, sensitive, parts, taken), request)| {
+            New { tenant, channel, lane, scheduled_in, expires_in, draft, sensitive, parts, taken, request }
         },
     )
 }
@@ -174,8 +214,12 @@ fn change() -> impl Strategy<Value = ChangeOp> {
     let retire = option::weighted(0.1, 0..3u8);
     let outcome = (0..6u8, verdict(), repeated, retire);
     prop_oneof![
-        (0..8u8, who(), step(), request())
-            .prop_map(|(message, who, step, request)| ChangeOp::Step { message, who, step, request }),
+        (0..8u8, who(), step(), request()).prop_map(|(message, who, step, request)| ChangeOp::Step {
+            message,
+            who,
+            step,
+            request
+        }),
         outcome.prop_map(|(claim, verdict, repeated, retire)| ChangeOp::Outcome {
             claim,
             verdict,

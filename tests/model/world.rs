@@ -104,7 +104,12 @@ impl World {
         }
     }
 
-    pub(crate) fn key(&mut self, tenant: &Tenant, method: &'static str, request: Request) -> Option<RequestKey> {
+    pub(crate) fn key(
+        &mut self,
+        tenant: &Tenant,
+        method: &'static str,
+        request: Request,
+    ) -> Option<RequestKey> {
         let (id, content) = request?;
         let key = RequestKey {
             tenant: tenant.clone(),
@@ -253,7 +258,15 @@ impl World {
 
     pub(crate) fn receipt(&mut self, op: &ReceiptOp) -> NewReceipt {
         const KINDS: [&str; 9] = [
-            "SENT", "DELIVERED", "READ", "FAILED", "RECIPIENT_DEAD", "CLICKED", "DEFERRED", "UNKNOWN", "INBOUND",
+            "SENT",
+            "DELIVERED",
+            "READ",
+            "FAILED",
+            "RECIPIENT_DEAD",
+            "CLICKED",
+            "DEFERRED",
+            "UNKNOWN",
+            "INBOUND",
         ];
         let (mut message, mut provider_message_id) = (None, None);
         match op.about {

@@ -38,6 +38,29 @@ pub(crate) fn unrest(world: &World) -> String {
     )
 }
 
+/// Notes what came about in a run.
+pub(crate) fn met(world: &World) {
+    let (data, books) = (world.shared.data(), world.books());
+    for message in data.messages.values() {
+        world.note(message.state.status().as_str(), message.state.id.0, message.state.generation.into());
+        if message.state.generation > 1 {
+            world.note("generation", message.state.id.0, 0);
+        }
+    }
+    for tried in data.attempts.values() {
+        world.note(tried.attempt.outcome, tried.message.0, tried.attempt.epoch);
+        if tried.orphan {
+            world.note("orphan", tried.message.0, tried.attempt.epoch);
+        }
+    }
+    for (id, _) in data.receipts.iter().filter(|(_, one)| one.settled == Settled::Parked) {
+        world.note("parked", *id, 0);
+    }
+    for ((id, _), takes) in books.takes.iter().filter(|(_, takes)| takes.len() > 1) {
+        world.note("copy", id.0, takes.len() as i64);
+    }
+}
+
 /// Everything that does not hold.
 pub(crate) fn all(world: &World) -> Vec<String> {
     let (data, mut books) = (world.shared.data(), world.books());
@@ -72,7 +95,8 @@ fn one(data: &Data, books: &Books, message: &Message, found: &mut Vec<String>) {
         heard.filter(|one| one.generation == state.generation).any(|one| one.word == what)
     };
     // A report on a try whose end was lost with its process cannot be told from one on the try that runs.
-    let unplaced = told.iter().any(|one| one.generation < state.generation && one.ours && !known(&one.vendor_id));
+    let unplaced =
+        told.iter().any(|one| one.generation < state.generation && one.ours && !known(&one.vendor_id));
     let mut wrong = |what: &str| found.push(format!("{id} is {status} ({:?}): {what}", state.facts));
     if status.is_waiting() || data.queue.contains_key(&id) {
         wrong("nobody ended it");
@@ -96,7 +120,8 @@ fn one(data: &Data, books: &Books, message: &Message, found: &mut Vec<String>) {
     if current("DELIVERED") && !bounced && !matches!(status, Status::Delivered | Status::Read) {
         wrong("a vendor told that it was delivered");
     }
-    let undelivered = state.facts.failed.as_ref().is_some_and(|failure| failure.reason == Reason::Undelivered);
+    let undelivered =
+        state.facts.failed.as_ref().is_some_and(|failure| failure.reason == Reason::Undelivered);
     if undelivered && takes.is_empty() && !unplaced {
         wrong("it failed by a report on another generation");
     }
@@ -135,7 +160,8 @@ fn requests(data: &Data, books: &Books, found: &mut Vec<String>) {
 /// Every sending has its activity and every failure its ticket, once.
 fn effects(data: &Data, found: &mut Vec<String>) {
     let mut made: BTreeMap<i64, usize> = BTreeMap::new();
-    let events = data.activities.values().map(|one| one.event).chain(data.tickets.values().map(|one| one.event));
+    let events =
+        data.activities.values().map(|one| one.event).chain(data.tickets.values().map(|one| one.event));
     events.flatten().for_each(|event| *made.entry(event.0).or_default() += 1);
     for event in &data.events {
         let wanted = usize::from([kind::MESSAGE_SENT, kind::MESSAGE_FAILED].contains(&event.kind.as_str()));

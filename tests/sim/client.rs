@@ -9,7 +9,9 @@ use headlessly_communication::{
         message::{Draft, Message},
         status::Reason,
     },
-    service::{Caller, CancelOutcome, Error, Given, Kind, Report, RequestId, Scopes, Service, Wait, WaitUntil},
+    service::{
+        Caller, CancelOutcome, Error, Given, Kind, Report, RequestId, Scopes, Service, Wait, WaitUntil,
+    },
 };
 
 use crate::world::{World, pause};
@@ -56,7 +58,8 @@ impl Client {
         };
         let recipient = if world.per_mille(300) { "contact_ann" } else { address };
         let priorities = [Priority::Transactional, Priority::Normal, Priority::Bulk];
-        let ahead = |share, longest| world.per_mille(share).then(|| world.now().plus(world.millis(1..longest)));
+        let ahead =
+            |share, longest| world.per_mille(share).then(|| world.now().plus(world.millis(1..longest)));
         let scheduled_at = ahead(250, 40_000);
         let expires_at = ahead(150, 60_000).filter(|at| scheduled_at.is_none_or(|begin| begin < *at));
         Draft {

@@ -16,7 +16,7 @@ mod store;
 mod vendor;
 mod world;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use headlessly_communication::{
     model::{
@@ -29,15 +29,42 @@ use headlessly_communication::{
 };
 use node::Node;
 use store::ModelStore;
-use world::{World, pause};
+use world::{Notes, World, pause};
 
 /// Seeds of an ordinary test run.
 const SEEDS: Range<u64> = 0..200;
 /// Once the trouble is over, everything ends within this time.
 const REST: Duration = Duration::from_secs(1_800);
 
-/// What a run came to: the hash and number of its notes, and what must not be.
-type Run = ((u64, u64), Vec<String>);
+/// What every ordinary test run has to meet: without it the rest would prove little.
+const MET: [&str; 23] = [
+    "crash",
+    "stop",
+    "freeze",
+    "cancelled",
+    "copy",
+    "orphan",
+    "parked",
+    "several",
+    "alone",
+    "ACCEPTED",
+    "TRANSIENT",
+    "THROTTLED",
+    "AMBIGUOUS",
+    "REJECTED",
+    "BAD_RECIPIENT",
+    "UNAUTHORIZED",
+    "SENT",
+    "DELIVERED",
+    "READ",
+    "FAILED",
+    "CANCELLED",
+    "EXPIRED",
+    "generation",
+];
+
+/// What a run came to: its notes, and what must not be.
+type Run = (Notes, Vec<String>);
 
 fn run(seed: u64, tell: bool) -> Run {
     let runtime =
@@ -46,7 +73,8 @@ fn run(seed: u64, tell: bool) -> Run {
         let world = World::new(seed, tell);
         live(&world).await;
         let found = check::all(&world);
-        (world.hash(), found)
+        check::met(&world);
+        (world.notes(), found)
     })
 }
 
@@ -54,6 +82,7 @@ async fn live(world: &Arc<World>) {
     people(world).await;
     let count = if world.per_mille(500) { 1 } else { world.number(2..4) };
     let several = count > 1;
+    world.note(if several { "several" } else { "alone" }, count as i64, 0);
     let fates: Vec<_> =
         (0..count).map(|number| tokio::spawn(lives(world.clone(), number as u16, several))).collect();
     for number in 0..world.number(5..40) {
@@ -164,25 +193,40 @@ fn asked() -> (Range<u64>, bool) {
     (seeds.unwrap_or(SEEDS), std::env::var("SIM_TELL").is_ok())
 }
 
+/// Runs the seeds on all processors.
+fn runs(seeds: &Range<u64>, tell: bool) -> Vec<(u64, Run)> {
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|worker| {
+                let mine = seeds.clone().filter(move |seed| seed % threads == worker);
+                scope.spawn(move || mine.map(|seed| (seed, run(seed, tell))).collect::<Vec<_>>())
+            })
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
 #[test]
 fn whatever_fails_nothing_is_lost_doubled_or_early() {
     let (seeds, tell) = asked();
     let begin = std::time::Instant::now();
-    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let failed: Vec<(u64, Vec<String>)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|worker| {
-                let mine = seeds.clone().filter(move |seed| seed % threads == worker);
-                scope.spawn(move || mine.map(|seed| (seed, run(seed, tell).1)).filter(|(_, found)| !found.is_empty()).collect::<Vec<_>>())
-            })
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
-    });
-    let count = seeds.end - seeds.start;
-    let took = begin.elapsed().as_secs_f64();
+    let runs = runs(&seeds, tell);
+    let (count, took) = (runs.len(), begin.elapsed().as_secs_f64());
+    let mut met: BTreeMap<&str, u64> = BTreeMap::new();
+    for (kind, times) in runs.iter().flat_map(|(_, (notes, _))| &notes.kinds) {
+        *met.entry(kind).or_default() += times;
+    }
+    let failed: Vec<_> = runs.iter().filter(|(_, (_, found))| !found.is_empty()).collect();
     eprintln!("{count} seeds in {took:.1} s, {:.0} a second; {} failed", count as f64 / took, failed.len());
-    let first: Vec<_> = failed.iter().take(10).map(|(seed, found)| format!("SIM_SEEDS={seed}: {found:#?}")).collect();
+    eprintln!("met: {met:?}");
+    let first: Vec<_> =
+        failed.iter().take(10).map(|(seed, (_, found))| format!("SIM_SEEDS={seed}: {found:#?}")).collect();
     assert!(failed.is_empty(), "{} of {count} seeds failed\n{}", failed.len(), first.join("\n"));
+    if seeds == SEEDS {
+        let missing: Vec<_> = MET.iter().filter(|kind| !met.contains_key(**kind)).collect();
+        assert!(missing.is_empty(), "no run met {missing:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use headlessly_communication::model::{
     verbs::{Queued, Wait},
 };
 use headlessly_providers::contract::{
-    Accepted, Capture, ChannelProvider, Dispatch, Fault, Profile, Receipt, ReceiptKind, ReceiptSource, SendError,
+    Accepted, Capture, ChannelProvider, Dispatch, Fault, Profile, Receipt, ReceiptKind, ReceiptSource,
+    SendError,
 };
 
 use crate::{
@@ -121,7 +122,10 @@ impl Road {
         }
         let data = self.world.shared.data();
         let tries = data.attempts.values().rev().filter(|it| it.message == id && it.generation == generation);
-        let unsure = tries.filter(|it| it.attempt.outcome == "AMBIGUOUS" && !it.orphan).map(|it| it.attempt.provider.clone()).next();
+        let unsure = tries
+            .filter(|it| it.attempt.outcome == "AMBIGUOUS" && !it.orphan)
+            .map(|it| it.attempt.provider.clone())
+            .next();
         drop(data);
         if unsure.is_some_and(|provider| provider != self.vendor.name) {
             self.world.violated(format!("{id} goes to {} though another may have it", self.vendor.name));
@@ -133,7 +137,8 @@ impl Road {
 
     /// The vendor has it. Returns its id.
     fn take(&self, id: MessageId, dispatch: &Dispatch) -> String {
-        let generation = dispatch.idempotency_key.rsplit('.').next().and_then(|it| it.parse().ok()).unwrap_or(0);
+        let generation =
+            dispatch.idempotency_key.rsplit('.').next().and_then(|it| it.parse().ok()).unwrap_or(0);
         let mut books = self.world.books();
         let takes = books.takes.entry((id, generation)).or_default();
         if let Some(before) = takes.iter().find(|_| self.vendor.idempotent) {
@@ -155,7 +160,8 @@ impl ChannelProvider for Road {
     }
 
     async fn send(&self, dispatch: &Dispatch) -> Result<Accepted, SendError> {
-        let id: MessageId = dispatch.message_id.parse().map_err(|_| SendError::new(Fault::Rejected, "no id"))?;
+        let id: MessageId =
+            dispatch.message_id.parse().map_err(|_| SendError::new(Fault::Rejected, "no id"))?;
         self.world.note(self.vendor.name, id.0, dispatch.attempt.into());
         self.begin(id);
         let fate = self.fate();

@@ -56,6 +56,13 @@ pub(crate) struct Books {
     pub(crate) violations: Vec<String>,
 }
 
+/// A hash over all notes, and how many there are of each kind.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Notes {
+    hash: u64,
+    pub(crate) kinds: BTreeMap<&'static str, u64>,
+}
+
 /// Everything.
 pub(crate) struct World {
     pub(crate) shared: Arc<Shared>,
@@ -65,8 +72,7 @@ pub(crate) struct World {
     /// Whether things go wrong.
     pub(crate) trouble: AtomicBool,
     start: Instant,
-    /// A hash over all notes, and how many there are.
-    notes: Mutex<(u64, u64)>,
+    notes: Mutex<Notes>,
     tell: bool,
     /// Callers and vendors: what is not part of a node.
     pub(crate) tasks: TaskTracker,
@@ -90,7 +96,7 @@ impl World {
             nodes: Mutex::default(),
             trouble: AtomicBool::new(true),
             start: Instant::now(),
-            notes: Mutex::new((0xcbf2_9ce4_8422_2325, 0)),
+            notes: Mutex::new(Notes { hash: 0xcbf2_9ce4_8422_2325, kinds: BTreeMap::new() }),
             tell,
             tasks: TaskTracker::new(),
         })
@@ -122,7 +128,7 @@ impl World {
     }
 
     /// Takes a note: what a run is, is the list of its notes.
-    pub(crate) fn note(&self, what: &str, number: i64, detail: i64) {
+    pub(crate) fn note(&self, what: &'static str, number: i64, detail: i64) {
         let now = self.now();
         if self.tell {
             eprintln!("{:>12.6} {what} {number} {detail}", now.since(BEGIN).as_secs_f64());
@@ -130,13 +136,13 @@ impl World {
         let mut notes = lock(&self.notes);
         let numbers = [now.0, number, detail].into_iter().flat_map(i64::to_le_bytes);
         for byte in what.bytes().chain(numbers) {
-            notes.0 = (notes.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            notes.hash = (notes.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        notes.1 += 1;
+        *notes.kinds.entry(what).or_default() += 1;
     }
 
-    pub(crate) fn hash(&self) -> (u64, u64) {
-        *lock(&self.notes)
+    pub(crate) fn notes(&self) -> Notes {
+        lock(&self.notes).clone()
     }
 
     /// Something that must never be.
@@ -154,7 +160,8 @@ impl World {
 
     /// A node that lives, if there is one.
     pub(crate) fn some_node(&self) -> Option<Arc<Node>> {
-        let nodes: Vec<Arc<Node>> = lock(&self.nodes).iter().filter(|node| !node.gate.is_dead()).cloned().collect();
+        let nodes: Vec<Arc<Node>> =
+            lock(&self.nodes).iter().filter(|node| !node.gate.is_dead()).cloned().collect();
         if nodes.is_empty() {
             return None;
         }

@@ -175,9 +175,5 @@ impl Data {
 }
 
 fn made(status: String, message: Option<MessageId>) -> EventData {
-    EventData {
-        status: Some(status),
-        message: message.map(|id| id.to_string()),
-        ..EventData::default()
-    }
+    EventData { status: Some(status), message: message.map(|id| id.to_string()), ..EventData::default() }
 }

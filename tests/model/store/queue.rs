@@ -26,9 +26,8 @@ impl Data {
         let due = self.queue.iter().filter(|(id, queued)| {
             queued.wait == Wait::Ready && queued.due_at <= now && self.channel_of(**id) == Some(channel)
         });
-        let mut due: Vec<_> = due
-            .map(|(id, queued)| (lane(self.messages[id].state.priority), queued.due_at, *id))
-            .collect();
+        let mut due: Vec<_> =
+            due.map(|(id, queued)| (lane(self.messages[id].state.priority), queued.due_at, *id)).collect();
         due.sort_unstable();
         due
     }
@@ -36,12 +35,8 @@ impl Data {
     /// The lanes in their order, in each what has been due longest.
     pub(crate) fn claim(&mut self, claim: &Claim, after: &mut After) -> Vec<Claimed> {
         let limit = usize::try_from(claim.limit).unwrap_or(0);
-        let chosen: Vec<MessageId> = self
-            .candidates(claim.channel, claim.now)
-            .into_iter()
-            .take(limit)
-            .map(|(_, _, id)| id)
-            .collect();
+        let chosen: Vec<MessageId> =
+            self.candidates(claim.channel, claim.now).into_iter().take(limit).map(|(_, _, id)| id).collect();
         self.claim_these(claim, &chosen, after)
     }
 
