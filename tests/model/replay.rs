@@ -96,8 +96,9 @@ impl Pair {
                 same(&self.model.renew(leases.clone(), until).await, &self.store.renew(leases, until).await)
             }
             Op::Sweep { all } => {
-                let now = self.world.now;
-                same(&self.model.sweep(now, *all).await, &self.store.sweep(now, *all).await)
+                // A start among other nodes takes nothing from them.
+                let (now, model) = (self.world.now, *all && self.alone);
+                same(&self.model.sweep(now, model).await, &self.store.sweep(now, *all).await)
             }
             Op::Receipts(receipts) => {
                 let new: Vec<_> = receipts.iter().map(|op| self.world.receipt(op)).collect();
