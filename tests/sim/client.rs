@@ -75,7 +75,7 @@ impl Client {
 
     fn request(&self, what: &str) -> Option<RequestId> {
         let id = format!("{what} {}", self.number);
-        self.keyed.then(|| RequestId { id, hash: [1; 32] })
+        self.keyed.then_some(RequestId { id, hash: [1; 32] })
     }
 
     /// Asks some node until there is an answer; `None` when it stays unknown what became of it.
