@@ -32,9 +32,14 @@ use crate::{
 pub(super) async fn run(inner: Arc<Inner>, claimed: Claimed, seat: Seat) {
     let id = claimed.message.state.id;
     let span = tracing::debug_span!("handoff", message = %id, provider = %seat.slot.name, epoch = claimed.queued.epoch);
-    inner.held().insert(id, (claimed.queued.epoch, inner.now()));
+    // The lease began with the claim, which may have taken a while to come back.
+    inner.held().insert(id, (claimed.queued.epoch, claimed.queued.due_at.minus(inner.settings.lease)));
     go(&inner, &claimed, seat).instrument(span).await;
-    inner.held().remove(&id);
+    let mut held = inner.held();
+    // When this lease was lost, the message may be held under a later one by now.
+    if held.get(&id).is_some_and(|(epoch, _)| *epoch == claimed.queued.epoch) {
+        held.remove(&id);
+    }
 }
 
 async fn go(inner: &Inner, claimed: &Claimed, seat: Seat) {
@@ -117,6 +122,10 @@ async fn work(inner: &Inner, claimed: &Claimed, mut seat: Seat, way: &Way<'_>) {
             return put_back(inner, claimed, LATER).await;
         }
     };
+    // Whoever takes over a lease that ran out relies on it: nothing begins under it any more.
+    if claimed.queued.due_at <= inner.now() {
+        return put_back(inner, claimed, Duration::ZERO).await;
+    }
     seat.begin();
     let (result, outcome) = if unsure(claimed, &slot) == Some(Ambiguity::Reconcile) {
         match look_up(&slot, &dispatch).await {

@@ -68,9 +68,10 @@ pub(super) async fn run(inner: Arc<Inner>, channel: Channel) {
             }
         };
         tokio::select! {
+            biased;
+            () = inner.stop.cancelled() => return,
             () = lane.wake.notified() => {}
             () = tokio::time::sleep(next) => {}
-            () = inner.stop.cancelled() => return,
         }
     }
 }
@@ -94,9 +95,10 @@ async fn drain(inner: &Arc<Inner>, channel: Channel) -> Result<Duration, StoreEr
             lane.backlog.store(true, Ordering::Relaxed);
             let rested = inner.slots.next_free(channel, now).map_or(POLL, |at| at.since(now)).min(POLL);
             tokio::select! {
+                biased;
+                () = inner.stop.cancelled() => return Ok(POLL),
                 () = freed => {}
                 () = tokio::time::sleep(rested) => {}
-                () = inner.stop.cancelled() => return Ok(POLL),
             }
             continue;
         }

@@ -30,8 +30,9 @@ pub(super) async fn renew(inner: Arc<Inner>) {
     loop {
         // While stopping the tries that still run keep their leases.
         tokio::select! {
-            _ = tick.tick() => {}
+            biased;
             () = inner.over.cancelled() => return,
+            _ = tick.tick() => {}
         }
         let now = inner.now();
         let old: Vec<(MessageId, i64)> = inner
@@ -55,8 +56,9 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = tick.tick() => {}
+            biased;
             () = inner.stop.cancelled() => return,
+            _ = tick.tick() => {}
         }
         match inner.store.sweep(inner.now(), false).await {
             Ok(swept) if swept.released > 0 => {

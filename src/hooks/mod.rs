@@ -58,9 +58,10 @@ impl Hooks {
                 tracing::error!(%error, "the built-in rules cannot follow the log; trying again");
             }
             tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
                 changed = commits.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(POLL) => {}
-                () = stop.cancelled() => return,
             }
         }
     }

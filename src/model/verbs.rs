@@ -298,6 +298,10 @@ impl Change<'_> {
         if self.status() != Status::Failed {
             return Err(Refusal::Status(self.status()));
         }
+        // Somebody reported it as failed while it is being handed off: what comes of that is still to be written.
+        if self.row.queued.is_some() {
+            return Err(Refusal::TooLate(self.status()));
+        }
         let now = self.by.now;
         let state = &mut self.row.state;
         state.generation += 1;
@@ -470,11 +474,16 @@ impl Change<'_> {
     }
 }
 
+/// The epochs of a generation lie above those of the one before: a result that is late by a generation is never taken for a current one.
+fn first_epoch(generation: i32) -> i64 {
+    i64::from(generation - 1) << 32
+}
+
 fn queued(state: &State, due_at: Timestamp, before: Option<&Queued>, limits: &Limits) -> Queued {
     Queued {
         wait: Wait::Ready,
         due_at,
-        epoch: before.map_or(0, |before| before.epoch),
+        epoch: before.map_or(first_epoch(state.generation), |before| before.epoch),
         tries: 0,
         ambiguous: false,
         expires_at: limits.until(state, due_at),

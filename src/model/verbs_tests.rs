@@ -158,6 +158,26 @@ fn a_time_in_a_lane_is_used_once() {
     assert!(!paced(&row));
 }
 
+#[test]
+fn a_result_of_the_generation_before_is_stale() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    let claim = Step::Claim { lease_until: later(60) };
+    step(&mut row, &claim).unwrap();
+    let lost = row.queued.as_ref().unwrap().epoch;
+    let failure = Failure { at: NOW, reason: Reason::Reported, code: None, detail: None };
+    let fail = Step::Learn { fact: Fact::Failed(failure), generation: None };
+    step(&mut row, &fail).unwrap();
+    let early = step(&mut row, &Step::Retry);
+    assert_eq!(early, Err(Refusal::TooLate(Status::Failed)), "what is being handed off is still to end");
+    step(&mut row, &Step::Release).unwrap();
+    step(&mut row, &Step::Retry).unwrap();
+    step(&mut row, &claim).unwrap();
+    let verdict = Verdict::Again { at: NOW, counts: true, ambiguous: false };
+    let late = Step::Outcome(Outcome { epoch: lost, provider: Some("p".to_owned()), verdict });
+    assert_eq!(step(&mut row, &late), Err(Refusal::Stale), "another generation, another epoch");
+}
+
 /// Anything that can happen to a message, in any order, at any time.
 fn any_step() -> impl Strategy<Value = Step> {
     let at = (-50i64..50).prop_map(later);

@@ -97,9 +97,10 @@ impl Receipts {
                 }
             }
             tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
                 changed = waiting.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(POLL) => {}
-                () = stop.cancelled() => return,
             }
         }
     }

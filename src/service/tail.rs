@@ -78,6 +78,7 @@ impl Tail {
         loop {
             after = self.read(after).await;
             tokio::select! {
+                biased;
                 () = inner.stopping.cancelled() => return,
                 changed = commits.changed() => if changed.is_err() { return },
             }

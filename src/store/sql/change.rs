@@ -122,6 +122,18 @@ impl Rows {
         step: &crate::model::verbs::Step,
         by: By<'_>,
     ) -> Result<(), StoreError> {
+        self.addressed(tenant, id, None, step, by)
+    }
+
+    /// Applies a step that settles the recipient too. A refused one settles nothing.
+    fn addressed(
+        &mut self,
+        tenant: Option<&Tenant>,
+        id: MessageId,
+        recipient: Option<&String>,
+        step: &crate::model::verbs::Step,
+        by: By<'_>,
+    ) -> Result<(), StoreError> {
         let Some((_, row)) = self.rows.get_mut(&id) else {
             let what = self.unreadable.get(&id);
             return Err(what.map_or(StoreError::NotFound, |what| StoreError::Corrupt(what.clone())));
@@ -130,8 +142,10 @@ impl Rows {
             return Err(StoreError::NotFound);
         }
         let mut next = row.clone();
+        next.state.recipient = recipient.cloned().or(next.state.recipient);
         match apply(&mut next, step, by) {
             Ok(events) => {
+                self.recipients.extend(recipient.map(|recipient| (id, recipient.clone())));
                 *row = next;
                 self.events.extend(events);
                 Ok(())
@@ -141,12 +155,9 @@ impl Rows {
     }
 
     fn change(&mut self, change: &Change, limits: &Limits) -> Result<Changed, StoreError> {
-        if let (Some(recipient), Some((_, row))) = (&change.recipient, self.rows.get_mut(&change.id)) {
-            row.state.recipient = Some(recipient.clone());
-            self.recipients.push((change.id, recipient.clone()));
-        }
         let by = By { now: change.now, actor: &change.actor, limits };
-        let result = self.step(change.tenant.as_ref(), change.id, &change.step, by);
+        let recipient = change.recipient.as_ref();
+        let result = self.addressed(change.tenant.as_ref(), change.id, recipient, &change.step, by);
         if let (Some(attempt), Some(row)) = (&change.attempt, self.get(change.id)) {
             let tried = Tried {
                 tenant: row.state.tenant.clone(),

@@ -37,8 +37,8 @@ static QUEUE: Bulk = Bulk::insert(
     "INSERT INTO queue (message_id, tenant, channel, lane, state, due_at, epoch, tries, ambiguous, expires_at, bytes, losses, \
      paced) VALUES ",
     13,
-    " ON CONFLICT (message_id) DO UPDATE SET channel = excluded.channel, state = excluded.state, due_at = excluded.due_at, \
-     epoch = excluded.epoch, tries = excluded.tries, ambiguous = excluded.ambiguous, expires_at = excluded.expires_at, \
+    " ON CONFLICT (message_id) DO UPDATE SET channel = excluded.channel, lane = excluded.lane, state = excluded.state, \
+     due_at = excluded.due_at, epoch = excluded.epoch, tries = excluded.tries, ambiguous = excluded.ambiguous, expires_at = excluded.expires_at, \
      bytes = excluded.bytes, losses = excluded.losses, paced = excluded.paced",
 );
 

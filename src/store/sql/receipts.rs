@@ -152,12 +152,16 @@ type Target = Option<(MessageId, Option<i32>)>;
 /// The messages that receipts are about, with their rows loaded.
 async fn targets(conn: &mut Conn, receipts: &[Stored]) -> Result<(Rows, Vec<Target>), StoreError> {
     let known = match_by_provider(conn, receipts).await?;
-    let target = |receipt: &Stored| match (receipt.message, &receipt.provider_message_id) {
-        (Some(id), _) => Some((id, None)),
-        (None, Some(id)) => known
-            .get(&(receipt.provider.clone(), id.clone()))
-            .map(|(id, generation)| (*id, Some(*generation))),
-        (None, None) => None,
+    let target = |receipt: &Stored| {
+        let id = receipt.provider_message_id.clone();
+        let tried = id.and_then(|id| known.get(&(receipt.provider.clone(), id))).copied();
+        // Our own id says which message; the provider's says which of its generations.
+        match (receipt.message, tried) {
+            (Some(id), tried) => {
+                Some((id, tried.filter(|(of, _)| *of == id).map(|(_, generation)| generation)))
+            }
+            (None, tried) => tried.map(|(id, generation)| (id, Some(generation))),
+        }
     };
     let targets: Vec<Target> = receipts.iter().map(target).collect();
     let ids: Vec<MessageId> = targets.iter().flatten().map(|(id, _)| *id).collect();
@@ -262,7 +266,7 @@ type ByProviderId = HashMap<(String, String), (MessageId, i32)>;
 
 async fn match_by_provider(conn: &mut Conn, waiting: &[Stored]) -> Result<ByProviderId, StoreError> {
     let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
-    for receipt in waiting.iter().filter(|receipt| receipt.message.is_none()) {
+    for receipt in waiting {
         if let Some(id) = &receipt.provider_message_id {
             wanted.entry(&receipt.provider).or_default().push(id);
         }
