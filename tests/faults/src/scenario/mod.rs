@@ -1,0 +1,3 @@
+//! The faults, one file each.
+
+pub(crate) mod kill;
