@@ -9,7 +9,7 @@ use headlessly_communication::model::{
 
 use crate::{
     book::{Handed, Reply},
-    ledger::{Account, Asked, Withdrawal},
+    ledger::{Account, Asked},
 };
 
 /// What a vendor reported about a message, however often and in whatever order.
@@ -186,7 +186,7 @@ pub(crate) fn check(history: &History, terms: &Terms) -> Findings {
             findings.early += 1;
             findings.note("early", *id, (one, asked.due));
         }
-        if asked.withdrawal == Withdrawal::Promised && !acceptances.is_empty() {
+        if asked.withdrawn_at.is_some() && !acceptances.is_empty() {
             findings.cancel_broken += 1;
             findings.note("withdrawn and handed off", *id, acceptances);
         }
@@ -288,7 +288,7 @@ fn admissible(
     found: &Found,
     terms: &Terms,
 ) -> Vec<Status> {
-    if asked.withdrawal == Withdrawal::Promised {
+    if asked.withdrawn_at.is_some() {
         return vec![Status::Cancelled];
     }
     if asked.channel == Channel::Chat {

@@ -11,7 +11,7 @@ fn good() -> History {
 }
 
 fn ask(history: &mut History, id: i64, channel: Channel) {
-    let asked = Asked { channel, due: 50, withdrawal: Withdrawal::None };
+    let asked = Asked { channel, due: 50, at: 40, withdrawn_at: None };
     history.account.asked.insert(id, asked);
     let found = Found { status: Status::Sent, sent: true, failed: false, ambiguous: false };
     history.found.insert(id, found);
@@ -116,7 +116,7 @@ fn before_its_time_is_early() {
 #[test]
 fn a_promised_withdrawal_is_kept() {
     let promise =
-        |history: &mut History| history.account.asked.get_mut(&1).unwrap().withdrawal = Withdrawal::Promised;
+        |history: &mut History| history.account.asked.get_mut(&1).unwrap().withdrawn_at = Some(60);
     let broken = after(promise);
     assert_eq!((broken.cancel_broken, broken.status_mismatch), (1, 1));
     let kept = after(|history| {

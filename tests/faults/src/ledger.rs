@@ -12,15 +12,6 @@ use headlessly_communication::model::Channel;
 
 use crate::{problem::Run, time};
 
-/// What a client knows about withdrawing a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Withdrawal {
-    /// It was not tried, or came too late.
-    None,
-    /// The answer was that no provider saw it, and none will.
-    Promised,
-}
-
 /// A message that was acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
@@ -28,8 +19,10 @@ pub(crate) struct Asked {
     pub(crate) channel: Channel,
     /// Not to be handed off before; microseconds since 1970, 0 for at once.
     pub(crate) due: i64,
-    /// Whether it was withdrawn.
-    pub(crate) withdrawal: Withdrawal,
+    /// When the acknowledgement came.
+    pub(crate) at: i64,
+    /// When the promise came that no provider saw it and none will.
+    pub(crate) withdrawn_at: Option<i64>,
 }
 
 /// How a call was answered.
@@ -103,14 +96,14 @@ impl Ledger {
 
     /// Notes a message that was acknowledged. Its withdrawal is noted apart.
     pub(crate) fn acknowledge(&self, id: i64, channel: Channel, due: i64) {
-        let new = Asked { channel, due, withdrawal: Withdrawal::None };
+        let new = Asked { channel, due, at: time::now(), withdrawn_at: None };
         self.entries().asked.entry(id).or_insert(new);
     }
 
     /// Notes the promise that a message will not be seen by any provider.
     pub(crate) fn withdraw(&self, id: i64) {
         if let Some(asked) = self.entries().asked.get_mut(&id) {
-            asked.withdrawal = Withdrawal::Promised;
+            asked.withdrawn_at = Some(time::now());
         }
     }
 

@@ -6,8 +6,10 @@
 mod book;
 mod check;
 mod gateway;
+mod journal;
 mod ledger;
 mod load;
+mod mailbox;
 mod observe;
 mod problem;
 mod process;
@@ -23,7 +25,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use problem::{Problem, Run};
 use report::Report;
-use scenario::kill;
+use scenario::{kill, powercut, receipts as reports, sinks};
 
 /// Runs hly under faults and compares what it promised with what happened.
 #[derive(Parser)]
@@ -56,6 +58,33 @@ enum Scenario {
         #[arg(long, default_value_t = 500)]
         batch: usize,
     },
+    /// Reports in any order, repeated, before our own commit
+    Receipts {
+        /// Reports in all, about
+        #[arg(long, default_value_t = 1_000_000)]
+        receipts: usize,
+    },
+    /// Vendors that refuse, drop, stall, and accept without saying so
+    Sinks {
+        /// Messages in all
+        #[arg(long, default_value_t = 20_000)]
+        messages: usize,
+        /// Each class of fault, in so many of 1,000 hand-offs
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100))]
+        per_mille: u32,
+    },
+    /// The power is cut under SQLite, at any place of what was written
+    Powercut {
+        /// Messages in all
+        #[arg(long, default_value_t = 5_000)]
+        messages: usize,
+        /// Cuts in all
+        #[arg(long, default_value_t = 20_000)]
+        cuts: usize,
+        /// A trial that must fail
+        #[arg(long, value_enum, default_value = "none")]
+        control: powercut::Control,
+    },
 }
 
 #[tokio::main]
@@ -79,6 +108,13 @@ async fn run(arguments: &Arguments) -> Run<bool> {
         Scenario::Kill { messages, kills, rounds, batch } => {
             let size = kill::Size { messages, kills, rounds: rounds.max(1), batch };
             vec![kill::run(&hly, seed, size).await?]
+        }
+        Scenario::Receipts { receipts } => vec![reports::run(&hly, seed, receipts).await?],
+        Scenario::Sinks { messages, per_mille } => {
+            vec![sinks::run(&hly, seed, messages, per_mille).await?]
+        }
+        Scenario::Powercut { messages, cuts, control } => {
+            vec![powercut::run(&hly, seed, messages, cuts, control).await?]
         }
     };
     let mut out = std::io::stdout().lock();
