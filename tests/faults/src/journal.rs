@@ -139,6 +139,11 @@ impl<'a> Replay<'a> {
                     self.keep(synced);
                 }
                 (Act::Sync(_), Disk::Lying) => {}
+                // SQLite syncs the folder right after it: nobody is answered in between.
+                (Act::Remove, _) => {
+                    self.pending.retain(|one| one.file != entry.file);
+                    self.durable.remove(&entry.file);
+                }
                 _ => self.pending.push(entry),
             }
             if self.disk == Disk::Lying && self.pending.len() > 2 * LIE {
@@ -188,9 +193,7 @@ fn apply(files: &mut HashMap<i64, Vec<u8>>, entry: &Entry, mut kept: impl FnMut(
             }
         }
         Act::Truncate(size) => files.entry(entry.file).or_default().resize(*size, 0),
-        // Names are on the disk when the call returns: SQLite syncs the folder where it needs that.
-        Act::Remove => drop(files.remove(&entry.file)),
-        Act::Sync(_) | Act::Open(_) => {}
+        Act::Remove | Act::Sync(_) | Act::Open(_) => {}
     }
 }
 
