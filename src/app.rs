@@ -17,7 +17,7 @@ use crate::{
         self, ApiConfig, Running, ServeError, Tls,
         http::edge::{self, EdgeConfig},
     },
-    clock::{self, Clock},
+    clock::Clock,
     config::{Ambiguous, Config, ProviderConfig, Synchronous},
     dispatch::{
         self, Dispatcher,
@@ -37,6 +37,7 @@ use crate::{
     },
     store::{
         self, Store, StoreError,
+        postgres::{self, Postgres},
         sqlite::{OpenError, Sqlite},
     },
 };
@@ -52,6 +53,9 @@ pub enum StartError {
     /// The store's file.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store's database.
+    #[error(transparent)]
+    Database(#[from] postgres::OpenError),
     /// The store.
     #[error("the store cannot be used: {0}")]
     Store(#[from] StoreError),
@@ -97,8 +101,8 @@ impl App {
     /// What stands in the way, in a sentence. Nothing was sent then.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         secure(config)?;
-        let store: Arc<dyn Store> = Arc::new(open(config).await?);
-        let (ids, clock) = (Arc::new(IdGenerator::new(0)), clock::system());
+        let store = open(config).await?;
+        let (ids, clock) = (Arc::new(IdGenerator::new(store.node())), store.clock());
         let metrics = Arc::new(Metrics::default());
         let receipts = Receipts::new(store.clone(), ids.clone(), clock.clone(), metrics.clone());
         let slots = slots(config, &receipts)?;
@@ -186,11 +190,12 @@ impl Desk {
     /// # Errors
     /// As [`App::start`].
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        let clock = clock::system();
+        let store = open(config).await?;
+        let clock = store.clock();
         let stopping = CancellationToken::new();
         let service = Service::new(Deps {
-            store: Arc::new(open(config).await?),
-            ids: Arc::new(IdGenerator::new(0)),
+            ids: Arc::new(IdGenerator::new(store.node())),
+            store,
             clock: clock.clone(),
             directory: Arc::new(Adapter(Slots::new(Vec::new()), clock)),
             metrics: Arc::default(),
@@ -223,12 +228,17 @@ fn secure(config: &Config) -> Result<(), StartError> {
 ///
 /// # Errors
 /// When another process has it, or it cannot be used.
-pub async fn open(config: &Config) -> Result<Sqlite, OpenError> {
+pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let Some(path) = config.store.path() else {
+        let settings =
+            store::postgres::Settings { readers: config.store.connections, pooler: config.store.pooler };
+        return Ok(Arc::new(Postgres::open(&config.store.url, settings).await?));
+    };
     let synchronous = match config.store.synchronous {
         Synchronous::Full => store::sqlite::Synchronous::Full,
         Synchronous::Normal => store::sqlite::Synchronous::Normal,
     };
-    Sqlite::open(&config.store.path(), synchronous).await
+    Ok(Arc::new(Sqlite::open(&path, synchronous).await?))
 }
 
 fn settings(config: &Config) -> dispatch::Settings {

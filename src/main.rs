@@ -11,7 +11,7 @@ use headlessly_communication::{
     app::{App, Desk, StartError},
     cli::{self, Exit, Failure, Host, Part, Started},
     config::Config,
-    store::sqlite::OpenError,
+    store::{postgres, sqlite::OpenError},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -73,7 +73,9 @@ fn failure(error: StartError) -> Failure {
         StartError::Open(OpenError::Locked(_)) => Exit::TryAgain,
         StartError::Open(OpenError::Io(..)) | StartError::Listen(ServeError::Bind { .. }) => Exit::System,
         StartError::Open(OpenError::Database(..)) | StartError::Store(_) => Exit::Data,
-        StartError::Provider(..)
+        StartError::Database(postgres::OpenError::Unreachable(_)) => Exit::TryAgain,
+        StartError::Database(_)
+        | StartError::Provider(..)
         | StartError::Insecure(_)
         | StartError::Tls(..)
         | StartError::Listen(ServeError::Tls(_)) => Exit::Config,
@@ -90,7 +92,7 @@ fn welcome(app: &App, config: &Config) -> io::Result<()> {
     writeln!(out, "hly {}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  API        {scheme}://{}  gRPC, gRPC-Web, /metrics, /healthz, /readyz", app.api)?;
     writeln!(out, "  edge       http://{}  POST /webhooks/<provider>", app.edge)?;
-    writeln!(out, "  store      {}", config.store.path().display())?;
+    writeln!(out, "  store      {}", config.store.shown())?;
     writeln!(out, "  providers  {}", providers.join(", "))?;
     if config.api.keys_required() {
         writeln!(out, "Every call needs an API key: hly keys create NAME")?;

@@ -1,6 +1,9 @@
-//! The contract of the store, tried on each database. A second one adds an `open_...` and a line to `on_every_database!`.
+//! The contract of the store, tried on each database.
 
 #![allow(clippy::unwrap_used)]
+
+#[path = "support/postgres.rs"]
+mod postgres;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +20,7 @@ use headlessly_communication::{
     store::{
         Accept, Ack, Change, Changed, Claim, Claimed, Clash, Effects, EventQuery, NewAttempt, NewMessage,
         NewReceipt, Record, RequestKey, Store, StoreError,
+        postgres::{Postgres, Settings},
         sqlite::{OpenError, Sqlite, Synchronous},
     },
 };
@@ -26,13 +30,21 @@ use headlessly_providers::contract::Reporting;
 struct Bench {
     store: Arc<dyn Store>,
     ids: IdGenerator,
-    folder: tempfile::TempDir,
+    /// Of SQLite.
+    folder: Option<tempfile::TempDir>,
 }
 
 async fn open_sqlite() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&folder.path().join("hly.db"), Synchronous::Full).await.unwrap();
-    Bench { store: Arc::new(store), ids: IdGenerator::new(0), folder }
+    Bench { store: Arc::new(store), ids: IdGenerator::new(0), folder: Some(folder) }
+}
+
+async fn open_postgres() -> Option<Bench> {
+    let database = postgres::Database::new().await?;
+    let store = Postgres::open(&database.url, Settings::default()).await.unwrap();
+    let ids = IdGenerator::new(store.node());
+    Some(Bench { store: Arc::new(store), ids, folder: None })
 }
 
 macro_rules! on_every_database {
@@ -42,6 +54,14 @@ macro_rules! on_every_database {
             #[tokio::test]
             async fn sqlite() {
                 super::cases::$name(super::open_sqlite().await).await;
+            }
+
+            $(#[$doc])*
+            #[tokio::test]
+            async fn postgres() {
+                if let Some(bench) = super::open_postgres().await {
+                    super::cases::$name(bench).await;
+                }
             }
         })+
     };
@@ -58,14 +78,20 @@ on_every_database! {
     one_that_fails_takes_no_other_with_it;
     what_was_claimed_is_found_again;
     what_waits_too_long_expires;
+    tenants_take_turns;
+    the_log_is_read_in_order_while_it_grows;
 }
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
 
 impl Bench {
     fn message(&self, draft: Draft) -> NewMessage {
+        self.message_of(Tenant::default(), draft)
+    }
+
+    fn message_of(&self, tenant: Tenant, draft: Draft) -> NewMessage {
         let id = self.ids.next(NOW);
-        let mut message = Message::new(draft, MessageId(id), Tenant::default(), time_of(id), "user_test");
+        let mut message = Message::new(draft, MessageId(id), tenant, time_of(id), "user_test");
         let (queued, events) = accepted(&mut message.state, time_of(id), "user_test", None);
         NewMessage { message: Arc::new(message), queued: Some(queued), events }
     }
@@ -315,8 +341,11 @@ mod cases {
         let id = bench.accept(sms()).await;
         assert_eq!(bench.claim(1, NOW).await.len(), 1);
         assert_eq!(bench.store.sweep(NOW, false).await.unwrap().released, 0, "the lease still runs");
-        assert_eq!(bench.store.sweep(NOW, true).await.unwrap().released, 1);
-        let again = bench.claim(1, NOW).await.remove(0);
+        // At the start of the only process what is claimed was claimed by one that is gone; another node may still be at it.
+        let (alone, over) = (bench.folder.is_some(), NOW.plus(Duration::from_secs(60)));
+        assert_eq!(bench.store.sweep(NOW, true).await.unwrap().released, usize::from(alone));
+        assert_eq!(bench.store.sweep(over, false).await.unwrap().released, usize::from(!alone));
+        let again = bench.claim(1, over).await.remove(0);
         assert_eq!((again.message.state.id, again.queued.epoch), (id, 2));
         assert!(again.queued.ambiguous, "the first try may have reached the provider");
     }
@@ -333,12 +362,151 @@ mod cases {
         bench.store.change(Change::internal(early, learn, "test".into(), NOW)).await.unwrap();
         assert_eq!(bench.status(early).await, Status::Delivered, "whatever we decided, somebody has it");
     }
+
+    pub(crate) async fn tenants_take_turns(bench: Bench) {
+        let of = |tenant: &str, count: usize| -> Vec<NewMessage> {
+            let tenant = Tenant::new(tenant).unwrap();
+            (0..count).map(|_| bench.message_of(tenant.clone(), sms())).collect()
+        };
+        // One has a lot waiting before the others come.
+        for (tenant, count) in [("loud", 300), ("b", 2), ("c", 40), ("a", 1)] {
+            bench.store.accept(Accept { messages: of(tenant, count), request: None }).await.unwrap();
+        }
+        let later = NOW.plus(Duration::from_secs(1));
+        let counts = |claimed: Vec<Claimed>| {
+            let mut counts = std::collections::BTreeMap::new();
+            for one in claimed {
+                *counts.entry(one.message.state.tenant.to_string()).or_insert(0) += 1;
+            }
+            counts.into_iter().collect::<Vec<(String, i32)>>()
+        };
+        let named = |list: &[(&str, i32)]| -> Vec<(String, i32)> {
+            list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        };
+        let first = counts(bench.claim(8, later).await);
+        assert_eq!(
+            first,
+            named(&[("a", 1), ("b", 2), ("c", 3), ("loud", 2)]),
+            "each its share, the rest to who has more"
+        );
+        let one: Vec<_> = [bench.claim(1, later).await, bench.claim(1, later).await].concat();
+        assert_eq!(counts(one), named(&[("c", 1), ("loud", 1)]), "a claim goes on where the last one ended");
+        let rest = counts(bench.claim(500, later).await);
+        assert_eq!(rest, named(&[("c", 36), ("loud", 297)]));
+        assert!(bench.claim(1, later).await.is_empty());
+        assert_eq!(bench.store.depth(Channel::Sms).await.unwrap().next_due, None);
+    }
+
+    pub(crate) async fn the_log_is_read_in_order_while_it_grows(bench: Bench) {
+        let bench = Arc::new(bench);
+        let writers: Vec<_> = (0..8)
+            .map(|_| {
+                let bench = bench.clone();
+                tokio::spawn(async move {
+                    for _ in 0..40 {
+                        bench.accept(sms()).await;
+                    }
+                })
+            })
+            .collect();
+        let (mut seen, mut after, mut commits) = (0, 0, bench.store.commits());
+        while seen < 8 * 40 * 2 {
+            commits.borrow_and_update();
+            let query = EventQuery { tenant: None, after, limit: 100, target: None };
+            let events = bench.store.events(query).await.unwrap();
+            let page = events.len();
+            for event in events {
+                assert!(event.id.0 > after, "in order, once");
+                (after, seen) = (event.id.0, seen + 1);
+            }
+            // A full page: there is more already.
+            if page < 100 && seen < 8 * 40 * 2 {
+                tokio::time::timeout(Duration::from_secs(20), commits.changed()).await.unwrap().unwrap();
+            }
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let query = EventQuery { tenant: None, after: 0, limit: 1_000, target: None };
+        assert_eq!(
+            bench.store.events(query).await.unwrap().len(),
+            seen,
+            "nothing appeared behind the reader"
+        );
+        assert_eq!(bench.store.last_event().await.unwrap().0, after);
+    }
+}
+
+/// Two nodes over one database, writing at the same time: neither loses, doubles or overlooks anything of the other's.
+#[tokio::test]
+async fn two_nodes_share_a_database() {
+    let Some(database) = postgres::Database::new().await else { return };
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let store = Postgres::open(&database.url, Settings::default()).await.unwrap();
+        let ids = IdGenerator::new(store.node());
+        nodes.push(Arc::new(Bench { store: Arc::new(store), ids, folder: None }));
+    }
+    assert_ne!(nodes[0].store.node(), nodes[1].store.node());
+    let work = |node: Arc<Bench>| async move {
+        let (mut made, mut taken) = (Vec::new(), Vec::new());
+        for _ in 0..60 {
+            for _ in 0..3 {
+                made.push(node.accept(sms()).await);
+            }
+            for claimed in node.claim(4, NOW.plus(Duration::from_secs(1))).await {
+                let provider_id = claimed.message.state.id.to_string();
+                // The report comes by the other node, at the same moment.
+                let (change, told) = tokio::join!(
+                    node.store.change(node.outcome(&claimed, taken_as(&provider_id), Some(&provider_id))),
+                    node.store.put_receipts(vec![node.delivered(&provider_id)])
+                );
+                change.unwrap();
+                told.unwrap();
+                taken.push(claimed.message.state.id);
+            }
+        }
+        (made, taken)
+    };
+    let (one, two) = tokio::join!(tokio::spawn(work(nodes[0].clone())), tokio::spawn(work(nodes[1].clone())));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let mut taken = [one.1, two.1].concat();
+    loop {
+        let claimed = nodes[0].claim(100, NOW.plus(Duration::from_secs(1))).await;
+        if claimed.is_empty() {
+            break;
+        }
+        taken.extend(claimed.iter().map(|one| one.message.state.id));
+    }
+    let mut made = [one.0, two.0].concat();
+    made.sort_unstable();
+    taken.sort_unstable();
+    assert_eq!(made, taken, "each message is claimed once, by one of the two");
+    for node in &nodes {
+        let (mut after, mut queued) = (0, 0);
+        loop {
+            let query = EventQuery { tenant: None, after, limit: 500, target: None };
+            let events = node.store.events(query).await.unwrap();
+            let Some(last) = events.last() else { break };
+            after = last.id.0;
+            queued += events.iter().filter(|event| event.kind == kind::MESSAGE_QUEUED).count();
+        }
+        assert_eq!(queued, made.len(), "both read the whole log");
+    }
+}
+
+fn taken_as(provider_id: &str) -> Verdict {
+    Verdict::Accepted {
+        provider_message_id: Some(provider_id.to_owned()),
+        reporting: Reporting::Delivery,
+        facts: Vec::new(),
+    }
 }
 
 #[tokio::test]
 async fn one_file_has_one_process() {
     let bench = open_sqlite().await;
-    let path = bench.folder.path().join("hly.db");
+    let path = bench.folder.as_ref().unwrap().path().join("hly.db");
     let second = Sqlite::open(&path, Synchronous::Full).await;
     assert!(matches!(second, Err(OpenError::Locked(locked)) if locked == path));
 }

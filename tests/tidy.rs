@@ -22,7 +22,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
     ("metrics", &[]),
-    ("store", &["model"]),
+    ("store", &["model", "clock"]),
     ("dispatch", &["store", "model", "clock", "metrics"]),
     ("receipts", &["store", "model", "clock", "metrics"]),
     ("hooks", &["store", "model", "clock"]),

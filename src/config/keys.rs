@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use sqlx::postgres::PgConnectOptions;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
@@ -12,6 +13,9 @@ use super::{
 
 /// How the URL of an SQLite file begins.
 pub(super) const SQLITE: &str = "sqlite://";
+
+/// How the URL of a PostgreSQL database begins.
+const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +32,7 @@ pub(super) enum Kind {
     Path,
     /// `http` or `https`, with a host, without a query.
     Url,
-    /// `sqlite://` and a path.
+    /// `sqlite://` and a path, or the URL of a PostgreSQL database.
     Store,
     /// Levels by module.
     Filter,
@@ -45,6 +49,8 @@ pub(super) const KEYS: &[(&str, &str, Kind)] = &[
     ("edge", "public_url", Kind::Url),
     ("store", "url", Kind::Store),
     ("store", "synchronous", Kind::OneOf(&["full", "normal"])),
+    ("store", "connections", Kind::Integer(1, 100)),
+    ("store", "pooler", Kind::Bool),
     ("log", "format", Kind::OneOf(&["text", "json"])),
     ("log", "filter", Kind::Filter),
     ("tenant", "base_url", Kind::Url),
@@ -170,10 +176,17 @@ fn check_url(text: &str) -> Result<String, String> {
 // The URL of another database may hold a password: it is never shown.
 fn check_store(text: &str) -> Result<String, Wrong> {
     let wrong = |text: &str, hint: &str| Err((text.to_owned(), hint.to_owned()));
+    if POSTGRES.iter().any(|scheme| text.starts_with(scheme)) {
+        return if text.parse::<PgConnectOptions>().is_ok() {
+            Ok(text.to_owned())
+        } else {
+            wrong("is not a URL of PostgreSQL", "write postgres://user@host:5432/database")
+        };
+    }
     let Some(path) = text.strip_prefix(SQLITE) else {
         return wrong(
-            "names a database that this version does not serve: it serves SQLite only",
-            "write sqlite://hly.db or sqlite:///var/lib/hly/hly.db",
+            "names a database that is not served: SQLite and PostgreSQL are",
+            "write sqlite://hly.db, sqlite:///var/lib/hly/hly.db or postgres://user@host/database",
         );
     };
     if path.is_empty() || path.ends_with('/') {
@@ -201,8 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn stores_are_sqlite_files() {
-        for good in ["sqlite://hly.db", "sqlite:///var/lib/hly/hly.db", "sqlite://./a b.db"] {
+    fn stores_are_sqlite_files_or_postgresql_databases() {
+        for good in [
+            "sqlite://hly.db",
+            "sqlite:///var/lib/hly/hly.db",
+            "sqlite://./a b.db",
+            "postgres://hly:hunter2@db/hly",
+            "postgresql://hly@127.0.0.1:5433/hly?sslmode=require",
+        ] {
             assert!(text(Kind::Store, good).is_ok(), "{good}");
         }
         for bad in [
@@ -216,8 +235,10 @@ mod tests {
         ] {
             assert!(text(Kind::Store, bad).is_err(), "{bad}");
         }
-        let other = text(Kind::Store, "postgres://hly:hunter2@db/hly").unwrap_err();
-        assert!(other.contains("SQLite only") && !other.contains("hunter2"), "{other}");
+        for bad in ["mysql://hly:hunter2@db/hly", "postgres://hly:hunter2@db:port/hly"] {
+            let problem = text(Kind::Store, bad).unwrap_err();
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn the_documented_defaults_are_the_defaults() {
     assert_eq!(config.api.listen, "127.0.0.1:50051".parse().unwrap());
     assert_eq!(config.edge.listen, "127.0.0.1:8080".parse().unwrap());
     assert!(!config.api.keys_required() && config.api.tls().is_none() && !config.api.allow_insecure);
-    assert_eq!(config.store.path(), Path::new("hly.db"));
+    assert_eq!(config.store.path().as_deref(), Some(Path::new("hly.db")));
     assert_eq!((config.store.synchronous, config.log.format), (Synchronous::Full, LogFormat::Text));
     assert_eq!((config.dispatch.max_in_flight, config.dispatch.max_attempts), (512, 12));
     assert_eq!(config.dispatch.lease, Duration::from_secs(60));

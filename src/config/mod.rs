@@ -100,19 +100,40 @@ pub struct Edge {
 }
 
 /// `[store]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
-    /// `sqlite://` and a path.
+    /// `sqlite://` and a path, or the URL of a PostgreSQL database. May hold a password.
     pub url: String,
-    /// How much a commit waits for.
+    /// How much a commit of SQLite waits for.
     pub synchronous: Synchronous,
+    /// Connections to PostgreSQL for reading.
+    pub connections: u32,
+    /// A pooler that gives out connections for one transaction stands before PostgreSQL.
+    pub pooler: bool,
 }
 
 impl Store {
-    /// The file of the SQLite database; relative paths are relative to the working directory.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(self.url.strip_prefix(keys::SQLITE).unwrap_or(&self.url))
+    /// The file, when it is SQLite; relative paths are relative to the working directory.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.url.strip_prefix(keys::SQLITE).map(PathBuf::from)
+    }
+
+    /// What it is, for people: the file, or the URL without what may be secret in it.
+    pub fn shown(&self) -> String {
+        if let Some(path) = self.path() {
+            return path.display().to_string();
+        }
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("postgres", ""));
+        let place = rest.split('?').next().unwrap_or_default();
+        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+        format!("{scheme}://{place}")
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("url", &self.shown()).field("synchronous", &self.synchronous).finish()
     }
 }
 

@@ -4,7 +4,10 @@
 //! Every write is one transaction, shared with whatever else arrives at the same moment (group commit). Time and ids are
 //! arguments.
 
+mod fair;
 pub mod find;
+pub mod postgres;
+mod schema;
 pub mod sqlite;
 pub mod types;
 
@@ -12,14 +15,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::model::{
-    Channel, Timestamp,
-    contact::Contact,
-    crm::{About, Activity, Ticket},
-    event::Event,
-    ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
-    message::Message,
-    verbs::Row,
+use crate::{
+    clock::Clock,
+    model::{
+        Channel, Timestamp,
+        contact::Contact,
+        crm::{About, Activity, Ticket},
+        event::Event,
+        ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
+        message::Message,
+        verbs::Row,
+    },
 };
 pub use types::{
     Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, Clash, ContactWrite, DeviceWrite,
@@ -162,6 +168,15 @@ pub trait Store: Reads + Writes {
 
     /// How many messages wait in the queue, scheduled and held ones too.
     fn queued(&self) -> i64;
+
+    /// The clock that everybody over this store shares: the machine's, or the database's when several nodes are over it.
+    fn clock(&self) -> Clock;
+
+    /// The number of this node, which no other node over the store has.
+    fn node(&self) -> u16;
+
+    /// How many nodes are over the store, this one among them, as far as is known.
+    fn nodes(&self) -> usize;
 
     /// The secret under which keys are hashed: 32 random bytes that the store keeps.
     fn secret(&self) -> &[u8];

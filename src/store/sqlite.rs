@@ -8,12 +8,13 @@ use std::{
 };
 
 use sqlx::{
-    Connection as _, SqlSafeStr as _,
-    migrate::{Migration, MigrationType, Migrator},
+    Connection as _,
     sqlite::{
         SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
     },
 };
+
+use super::schema;
 
 type Db = sqlx::Sqlite;
 
@@ -22,15 +23,33 @@ mod sql;
 
 /// What differs between databases.
 mod dialect {
-    use crate::store::{StoreError, find::Dialect};
+    use std::{borrow::Cow, sync::Arc, time::Duration};
+
+    use sqlx::{Arguments as _, sqlite::SqliteArguments};
+    use tokio::sync::watch;
+
+    use super::sql::{
+        bulk::{Bulk, Conn},
+        facade::Pool,
+        value::{Text, Value},
+        writer::Signals,
+    };
+    use crate::{
+        clock::{self, Clock},
+        store::{StoreError, find::Dialect},
+    };
 
     pub(super) const DIALECT: Dialect = Dialect::Sqlite;
     /// Writes take the lock at once: a transaction that reads first could not get it later.
     pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
     /// There is one writer; nothing to lock.
-    pub(super) const FOR_UPDATE_OF_MESSAGES: &str = ")";
+    pub(super) const LOCK: Option<&'static Bulk> = None;
+    /// One process has the file: whatever it finds claimed at its start was claimed by one that is gone.
+    pub(super) const SHARED: bool = false;
+    /// The disk takes the time it takes.
+    pub(super) const PATIENCE: Duration = Duration::from_secs(3_600);
     pub(super) const CLAIM: &str = "SELECT message_id FROM queue WHERE state = 0 AND channel = $1 AND lane = $2 AND \
-         due_at <= $3 ORDER BY due_at LIMIT $4";
+         tenant = $3 AND due_at <= $4 ORDER BY due_at LIMIT $5";
 
     /// A parameter of a long list. Without a number: SQLite looks up the name of a numbered one by going through all names, which
     /// makes binding a list quadratic.
@@ -41,6 +60,37 @@ mod dialect {
     /// Several statements may travel in one text, each with its own parameters.
     pub(super) const TOGETHER: bool = true;
 
+    /// Rows travel as lists of values.
+    pub(super) const ARRAYS: bool = false;
+
+    /// Values in the order of their parameters.
+    pub(super) struct Cells(SqliteArguments);
+
+    impl Cells {
+        pub(super) fn new(_fixed: usize, _columns: usize) -> Self {
+            Self(SqliteArguments::default())
+        }
+
+        pub(super) fn put(&mut self, value: Value) -> Result<(), Cow<'static, str>> {
+            let list = &mut self.0;
+            match value {
+                Value::Small(value) => list.add(value),
+                Value::Middle(value) => list.add(value),
+                Value::Big(value) => list.add(value),
+                Value::Text(None) => list.add(None::<String>),
+                Value::Text(Some(Text::Owned(text))) => list.add(text),
+                Value::Text(Some(Text::Shared(text))) => list.add(text),
+                Value::Text(Some(Text::Static(text))) => list.add(text),
+                Value::Bytes(value) => list.add(value),
+            }
+            .map_err(|error| error.to_string().into())
+        }
+
+        pub(super) fn list(self) -> Result<SqliteArguments, StoreError> {
+            Ok(self.0)
+        }
+    }
+
     /// What the database's own trouble means.
     pub(super) fn error(error: sqlx::Error) -> StoreError {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
@@ -50,6 +100,52 @@ mod dialect {
             Ok(11 | 26) => StoreError::Corrupt(error.to_string()),
             _ => StoreError::Unavailable(error.to_string()),
         }
+    }
+
+    /// The way to the database. It is in this process and does not break.
+    pub(super) struct Link;
+
+    impl Link {
+        pub(super) async fn connect(&self) -> Result<Conn, StoreError> {
+            Err(StoreError::Unavailable("the file has been closed".to_owned()))
+        }
+    }
+
+    /// Whether a connection can be used again after a failure.
+    pub(super) async fn recovered(conn: &mut Conn) -> bool {
+        // It fails only when nothing was begun, or when the database has undone it itself.
+        sqlx::query("ROLLBACK").execute(conn).await.ok();
+        true
+    }
+
+    /// The other processes over the database: none.
+    pub(super) struct Peers;
+
+    impl Peers {
+        pub(super) fn start(&self, _pool: &Pool, _signals: &Arc<Signals>) {}
+
+        pub(super) fn clock(&self) -> Clock {
+            clock::system()
+        }
+
+        pub(super) const fn node(&self) -> u16 {
+            0
+        }
+
+        pub(super) const fn nodes(&self) -> usize {
+            1
+        }
+
+        pub(super) fn commits(&self, signals: &Signals) -> watch::Receiver<u64> {
+            signals.log.subscribe()
+        }
+
+        /// The place in the log before which nothing can appear any more: the one writer writes it in order.
+        pub(super) async fn settled(&self) -> Result<i64, StoreError> {
+            Ok(i64::MAX)
+        }
+
+        pub(super) async fn stop(&self, _pool: &Pool) {}
     }
 }
 
@@ -107,7 +203,7 @@ impl Sqlite {
             .pragma("temp_store", "memory")
             .with_regexp();
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(database)?;
-        migrator()
+        schema::sqlite()
             .run_direct(None, &mut writer, false)
             .await
             .map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))?;
@@ -117,7 +213,7 @@ impl Sqlite {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options.pragma("cache_size", "-4096").read_only(true));
-        Self::start(writer, pool, Box::new(lock))
+        Self::start((dialect::Link, writer), pool, dialect::Peers, Box::new(lock))
             .await
             .map_err(|error| OpenError::Database(path.to_owned(), error.to_string()))
     }
@@ -138,15 +234,4 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(io(error)),
     }
-}
-
-fn migrator() -> Migrator {
-    let text = include_str!("migrations/0001_init.sql");
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "init".into(),
-        MigrationType::Simple,
-        sqlx::AssertSqlSafe(text).into_sql_str(),
-        false,
-    )])
 }

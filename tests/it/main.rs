@@ -16,6 +16,7 @@ mod fcm_unregistered;
 mod first_send;
 mod idempotency;
 mod kill9;
+mod nodes;
 mod out_of_order;
 mod retry_backoff;
 mod second_process;

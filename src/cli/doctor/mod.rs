@@ -74,7 +74,10 @@ pub(super) async fn run(context: &mut Context) -> Result<(), Failure> {
         }
     };
     if let Some(config) = &config {
-        report.show(machine::store(&config.store.path()))?;
+        report.show(match config.store.path() {
+            Some(path) => machine::store(&path),
+            None => Finding::ok("store", config.store.shown()),
+        })?;
         report.show(machine::port("api", config.api.listen, client.is_some()))?;
         report.show(machine::port("edge", config.edge.listen, client.is_some()))?;
         for (about, path) in [("tls_cert", &config.api.tls_cert), ("tls_key", &config.api.tls_key)] {

@@ -29,7 +29,7 @@ static LOAD: Bulk = Bulk::among(
         " FROM message LEFT JOIN queue q ON q.message_id = message.id WHERE message.id IN ("
     ),
     0,
-    dialect::FOR_UPDATE_OF_MESSAGES,
+    ")",
 );
 
 // `recipient` is not among them: it is in an index, and only the sending of a draft changes it.
@@ -103,14 +103,13 @@ impl Rows {
             ids.iter().filter(|id| !self.rows.contains_key(id)).map(|id| id.0).collect();
         missing.sort_unstable();
         missing.dedup();
-        for (chunk, mut query) in LOAD.chunks(&missing) {
-            for id in chunk {
-                query = query.bind(*id);
-            }
-            for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-                let row = full_row(&row)?;
-                self.rows.insert(row.state.id, (row.clone(), row));
-            }
+        // A message's row guards its place in the queue too. Locked first and read after: what another node wrote until then is seen.
+        if let Some(lock) = dialect::LOCK {
+            lock.run(conn, &missing, |args, id| args.bind(*id)).await?;
+        }
+        for row in LOAD.fetch(conn, |args| args, &missing, |args, id| args.bind(*id)).await? {
+            let row = full_row(&row)?;
+            self.rows.insert(row.state.id, (row.clone(), row));
         }
         Ok(())
     }
@@ -323,7 +322,8 @@ async fn unpark(conn: &mut Conn, changes: &[&Change], after: &mut After) -> Resu
         .filter_map(|change| change.attempt.as_ref())
         .filter_map(|attempt| Some((attempt.provider.as_str(), attempt.provider_message_id.as_deref()?)))
         .collect();
-    if ids.is_empty() || !after.parked {
+    // Another node may have parked some.
+    if ids.is_empty() || !(after.parked || dialect::SHARED) {
         return Ok(());
     }
     let parked: Option<i64> = sqlx::query_scalar("SELECT id FROM receipt WHERE state = 2 LIMIT 1")

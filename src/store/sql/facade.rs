@@ -4,6 +4,7 @@ use std::{
     any::Any,
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use super::{
     writer::{Answer, Work, Writer},
 };
 use crate::{
+    clock::Clock,
     model::{
         Channel, Timestamp,
         contact::Contact,
@@ -32,7 +34,7 @@ use crate::{
     },
 };
 
-type Pool = sqlx::Pool<Db>;
+pub(in super::super) type Pool = sqlx::Pool<Db>;
 
 /// Contacts kept in memory at most.
 const CONTACTS: usize = 10_000;
@@ -43,6 +45,7 @@ pub struct SqlStore {
     pool: Pool,
     secret: Vec<u8>,
     contacts: ContactCache,
+    peers: dialect::Peers,
     /// What must live until the store is closed: the lock on its file.
     guard: Mutex<Option<Box<dyn Any + Send + Sync>>>,
 }
@@ -68,8 +71,9 @@ struct Known {
 
 impl SqlStore {
     pub(in super::super) async fn start(
-        mut conn: Conn,
+        (link, mut conn): (dialect::Link, Conn),
         pool: Pool,
+        peers: dialect::Peers,
         guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self, StoreError> {
         let secret = secret(&mut conn).await?;
@@ -77,8 +81,11 @@ impl SqlStore {
             .fetch_one(&mut conn)
             .await
             .map_err(dialect::error)?;
+        let writer = Writer::start(link, conn, depth);
+        peers.start(&pool, &writer.signals);
         Ok(Self {
-            writer: Writer::start(conn, depth),
+            writer,
+            peers,
             pool,
             secret,
             contacts: ContactCache::default(),
@@ -104,6 +111,27 @@ async fn secret(conn: &mut Conn) -> Result<Vec<u8>, StoreError> {
         .fetch_one(conn)
         .await
         .map_err(dialect::error)
+}
+
+/// How long a read may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Reads with a connection of the pool. One that does not answer in time is given up, and so is the read.
+macro_rules! read {
+    ($store:ident, $conn:ident => $read:expr) => {{
+        let mut reader = $store.read().await?;
+        let done = {
+            let $conn = &mut *reader;
+            tokio::time::timeout(PATIENCE, $read).await
+        };
+        match done {
+            Ok(done) => done,
+            Err(_) => {
+                drop(reader.detach());
+                Err(StoreError::Unavailable("the database does not answer".to_owned()))
+            }
+        }
+    }};
 }
 
 /// The answer of the kind that this work has.
@@ -139,6 +167,8 @@ impl Writes for SqlStore {
     }
 
     async fn sweep(&self, now: Timestamp, all: bool) -> Result<Swept, StoreError> {
+        // Where others are over the store, what is claimed may be theirs.
+        let all = all && !dialect::SHARED;
         expect!(self.writer.submit(Work::Sweep(now, all)).await?, Swept)
     }
 
@@ -178,16 +208,16 @@ impl Writes for SqlStore {
 #[async_trait]
 impl Reads for SqlStore {
     async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Option<Message>, StoreError> {
-        let found = super::queue::messages(&mut *self.read().await?, &[id.0]).await?.pop();
+        let found = read!(self, conn => super::queue::messages(conn, &[id.0]))?.pop();
         Ok(found.filter(|message| message.state.tenant == *tenant))
     }
 
     async fn find_messages(&self, query: FindQuery) -> Result<Page<Message>, StoreError> {
-        read::find_messages(&mut *self.read().await?, query).await
+        read!(self, conn => read::find_messages(conn, query))
     }
 
     async fn request(&self, key: &RequestKey) -> Result<Option<String>, StoreError> {
-        match super::insert::answered(&mut *self.read().await?, key).await? {
+        match read!(self, conn => super::insert::answered(conn, key))? {
             None => Ok(None),
             Some(Ok(Ack::Replayed(result))) => Ok(Some(result)),
             Some(Ok(Ack::Done)) => Ok(None),
@@ -196,27 +226,32 @@ impl Reads for SqlStore {
     }
 
     async fn row(&self, id: MessageId) -> Result<Option<Row>, StoreError> {
-        read::row(&mut *self.read().await?, id).await
+        read!(self, conn => read::row(conn, id))
     }
 
     async fn about(&self, ids: &[MessageId]) -> Result<Vec<About>, StoreError> {
-        read::about(&mut *self.read().await?, ids).await
+        read!(self, conn => read::about(conn, ids))
     }
 
     async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>, StoreError> {
-        read::attempts(&mut *self.read().await?, id).await
+        read!(self, conn => read::attempts(conn, id))
     }
 
     async fn receipts(&self, id: MessageId) -> Result<Vec<ReceiptRow>, StoreError> {
-        read::receipts(&mut *self.read().await?, id).await
+        read!(self, conn => read::receipts(conn, id))
     }
 
     async fn contacts(&self, tenant: &Tenant, ids: &[&str]) -> Result<Vec<Arc<Contact>>, StoreError> {
         let generation = *self.writer.signals.contacts.borrow();
         let (mut found, missing) = self.contacts.get(generation, tenant, ids);
         if !missing.is_empty() {
-            let read = read::contacts(&mut *self.read().await?, tenant, &missing).await?;
+            let read = read!(self, conn => read::contacts(conn, tenant, &missing))?;
             let read: Vec<Arc<Contact>> = read.into_iter().map(Arc::new).collect();
+            // What another node changes is not heard of in time.
+            if dialect::SHARED {
+                found.extend(read);
+                return Ok(found);
+            }
             self.contacts.put(generation, *self.writer.signals.contacts.borrow(), &read);
             found.extend(read);
         }
@@ -224,58 +259,61 @@ impl Reads for SqlStore {
     }
 
     async fn find_contacts(&self, query: FindQuery) -> Result<Page<Contact>, StoreError> {
-        read::find_contacts(&mut *self.read().await?, query).await
+        read!(self, conn => read::find_contacts(conn, query))
     }
 
     async fn activity(&self, tenant: &Tenant, id: ActivityId) -> Result<Option<Activity>, StoreError> {
-        read::activity(&mut *self.read().await?, tenant, id).await
+        read!(self, conn => read::activity(conn, tenant, id))
     }
 
     async fn find_activities(&self, query: FindQuery) -> Result<Page<Activity>, StoreError> {
-        read::find_activities(&mut *self.read().await?, query).await
+        read!(self, conn => read::find_activities(conn, query))
     }
 
     async fn ticket(&self, tenant: &Tenant, id: TicketId) -> Result<Option<Ticket>, StoreError> {
-        read::ticket(&mut *self.read().await?, tenant, id).await
+        read!(self, conn => read::ticket(conn, tenant, id))
     }
 
     async fn find_tickets(&self, query: FindQuery) -> Result<Page<Ticket>, StoreError> {
-        read::find_tickets(&mut *self.read().await?, query).await
+        read!(self, conn => read::find_tickets(conn, query))
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
-        read::events(&mut *self.read().await?, query).await
+        // What happens to one entity happens in order; the rest of the log is read as far as it is settled.
+        let upto = if query.target.is_some() { i64::MAX } else { self.peers.settled().await? };
+        read!(self, conn => read::events(conn, query, upto))
     }
 
     async fn last_event(&self) -> Result<EventId, StoreError> {
-        read::last_event(&mut *self.read().await?).await
+        let settled = self.peers.settled().await?;
+        read!(self, conn => read::last_event(conn)).map(|last| last.min(EventId(settled)))
     }
 
     async fn consumer(&self, name: &str) -> Result<i64, StoreError> {
-        read::consumer(&mut *self.read().await?, name).await
+        read!(self, conn => read::consumer(conn, name))
     }
 
     async fn depth(&self, channel: Channel) -> Result<QueueDepth, StoreError> {
-        read::depth(&mut *self.read().await?, channel).await
+        read!(self, conn => read::depth(conn, channel))
     }
 
     async fn key_by_hash(&self, hash: &[u8]) -> Result<Option<ApiKey>, StoreError> {
-        read::key_by_hash(&mut *self.read().await?, hash).await
+        read!(self, conn => read::key_by_hash(conn, hash))
     }
 
     async fn keys(&self, tenant: &Tenant) -> Result<Vec<ApiKey>, StoreError> {
-        read::keys(&mut *self.read().await?, tenant).await
+        read!(self, conn => read::keys(conn, tenant))
     }
 
     async fn key(&self, tenant: &Tenant, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
-        read::key(&mut *self.read().await?, tenant, id).await
+        read!(self, conn => read::key(conn, tenant, id))
     }
 }
 
 #[async_trait]
 impl Store for SqlStore {
     fn commits(&self) -> watch::Receiver<u64> {
-        self.writer.signals.log.subscribe()
+        self.peers.commits(&self.writer.signals)
     }
 
     fn receipts_waiting(&self) -> watch::Receiver<u64> {
@@ -291,11 +329,24 @@ impl Store for SqlStore {
         self.writer.signals.depth.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    fn clock(&self) -> Clock {
+        self.peers.clock()
+    }
+
+    fn node(&self) -> u16 {
+        self.peers.node()
+    }
+
+    fn nodes(&self) -> usize {
+        self.peers.nodes()
+    }
+
     fn secret(&self) -> &[u8] {
         &self.secret
     }
 
     async fn close(&self) {
+        self.peers.stop(&self.pool).await;
         // The readers first: SQLite folds its log into the file when the last connection goes.
         self.pool.close().await;
         self.writer.close().await;

@@ -47,7 +47,8 @@ static ATTEMPTS: Bulk = Bulk::insert(
     "INSERT INTO attempt (id, tenant, message_id, generation, epoch, provider, started_at, ended_at, outcome, \
      provider_message_id, code, detail, retry_at, orphan) VALUES ",
     14,
-    "",
+    // A result that is written again because its answer was lost with the connection.
+    " ON CONFLICT (id) DO NOTHING",
 );
 
 static PARTS_GONE: Bulk = Bulk::among("DELETE FROM message_part WHERE message_id IN (", 0, ")");
@@ -258,20 +259,17 @@ pub(in super::super) async fn requests(
     keys: &[&RequestKey],
 ) -> Result<Vec<Result<Ack, StoreError>>, StoreError> {
     let mut fresh: HashSet<(String, String, String)> = HashSet::new();
-    for (chunk, mut query) in REQUESTS.chunks(keys) {
-        for key in chunk {
-            query = query
-                .bind(key.tenant.shared())
-                .bind(key.method)
-                .bind(key.request_id.clone())
-                .bind(key.hash.to_vec())
-                .bind(key.result.clone())
-                .bind(key.now.0);
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let mut row = Reader::new(&row, 0);
-            fresh.insert((row.get()?, row.get()?, row.get()?));
-        }
+    let bind = |args: Args, key: &&RequestKey| {
+        args.bind(key.tenant.shared())
+            .bind(key.method)
+            .bind(key.request_id.clone())
+            .bind(key.hash.to_vec())
+            .bind(key.result.clone())
+            .bind(key.now.0)
+    };
+    for row in REQUESTS.fetch(conn, |args| args, keys, bind).await? {
+        let mut row = Reader::new(&row, 0);
+        fresh.insert((row.get()?, row.get()?, row.get()?));
     }
     let mut acks = Vec::with_capacity(keys.len());
     for key in keys {

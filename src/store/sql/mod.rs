@@ -10,4 +10,5 @@ pub(super) mod read;
 pub(super) mod receipts;
 pub(super) mod rewrite;
 pub(super) mod rows;
+pub(super) mod value;
 pub(super) mod writer;

@@ -1,6 +1,9 @@
 //! The queue: claims, leases, and what happens when they run out.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use headlessly_providers::contract::Attachment;
@@ -9,16 +12,17 @@ use super::{
     super::dialect,
     bulk::{Bulk, Conn, Script},
     change::{After, Rows},
+    receipts,
     rows::{Reader, content_columns, message, state_columns},
 };
 use crate::{
     model::{
-        Timestamp,
+        Channel, Timestamp,
         ids::MessageId,
         message::Message,
         verbs::{By, Step, Wait},
     },
-    store::{Claim, Claimed, StoreError, Swept},
+    store::{Claim, Claimed, StoreError, Swept, fair},
 };
 
 static MESSAGES: Bulk = Bulk::among(
@@ -46,17 +50,12 @@ const SWEEP_LIMIT: i64 = 1_000;
 pub(in super::super) async fn messages(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Message>, StoreError> {
     let mut messages = Vec::with_capacity(ids.len());
     let mut with_parts = Vec::new();
-    for (chunk, mut query) in MESSAGES.chunks(ids) {
-        for id in chunk {
-            query = query.bind(*id);
+    for row in MESSAGES.fetch(conn, |args| args, ids, |args, id| args.bind(*id)).await? {
+        let (message, parts) = message(&row)?;
+        if parts {
+            with_parts.push(message.state.id.0);
         }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let (message, parts) = message(&row)?;
-            if parts {
-                with_parts.push(message.state.id.0);
-            }
-            messages.push(message);
-        }
+        messages.push(message);
     }
     if with_parts.is_empty() {
         return Ok(messages);
@@ -65,16 +64,11 @@ pub(in super::super) async fn messages(conn: &mut Conn, ids: &[i64]) -> Result<V
     for (index, message) in messages.iter().enumerate() {
         places.insert(message.state.id.0, index);
     }
-    for (chunk, mut query) in PARTS.chunks(&with_parts) {
-        for id in chunk {
-            query = query.bind(*id);
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let mut row = Reader::new(&row, 0);
-            let id: i64 = row.get()?;
-            if let Some(message) = places.get(&id).and_then(|index| messages.get_mut(*index)) {
-                add_part(message, &mut row)?;
-            }
+    for row in PARTS.fetch(conn, |args| args, &with_parts, |args, id| args.bind(*id)).await? {
+        let mut row = Reader::new(&row, 0);
+        let id: i64 = row.get()?;
+        if let Some(message) = places.get(&id).and_then(|index| messages.get_mut(*index)) {
+            add_part(message, &mut row)?;
         }
     }
     Ok(messages)
@@ -95,28 +89,14 @@ fn add_part(message: &mut Message, row: &mut Reader<'_>) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Takes due messages of a channel, lane by lane.
+/// Takes due messages of a channel, lane by lane, in each lane from every tenant that waits.
 pub(in super::super) async fn claim(
     conn: &mut Conn,
     claim: &Claim,
+    turns: &mut Turns,
     after: &mut After,
 ) -> Result<Vec<Claimed>, StoreError> {
-    let mut ids: Vec<i64> = Vec::new();
-    for lane in 0..3i16 {
-        let room = claim.limit - ids.len() as i64;
-        if room <= 0 {
-            break;
-        }
-        let due: Vec<i64> = sqlx::query_scalar(dialect::CLAIM)
-            .bind(claim.channel.as_str())
-            .bind(lane)
-            .bind(claim.now.0)
-            .bind(room)
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(dialect::error)?;
-        ids.extend(due);
-    }
+    let ids = due(conn, claim, turns).await?;
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -127,8 +107,8 @@ pub(in super::super) async fn claim(
     let mut claimed = Vec::with_capacity(ids.len());
     for id in order {
         // A row that cannot be claimed after all (its message expired) has left the queue by its step.
-        rows.step(None, id, &step, By { now: claim.now, actor: "system" }).ok();
-        let queued = rows.get(id).and_then(|row| row.queued.clone());
+        let stepped = rows.step(None, id, &step, By { now: claim.now, actor: "system" });
+        let queued = rows.get(id).and_then(|row| row.queued.clone()).filter(|_| stepped.is_ok());
         claimed.extend(queued.filter(|queued| queued.wait == Wait::Leased).map(|queued| (id, queued)));
     }
     let mut script = Script::default();
@@ -139,6 +119,139 @@ pub(in super::super) async fn claim(
         messages(conn, &taken).await?.into_iter().map(|message| (message.state.id, message)).collect();
     let with_message = |(id, queued)| Some(Claimed { message: Arc::new(found.remove(&id)?), queued });
     Ok(claimed.into_iter().filter_map(with_message).collect())
+}
+
+/// The tenant that was served last, by channel and lane.
+#[derive(Default)]
+pub(in super::super) struct Turns(HashMap<(Channel, i16), String>);
+
+/// A tenant with something ready in a lane.
+struct Waiting {
+    lane: i16,
+    tenant: String,
+    first_due: i64,
+}
+
+/// Tenants that one claim looks at, in each lane.
+const TENANTS: usize = 64;
+
+/// Who waits in a lane of a channel, and since when: from tenant to tenant through the index, whatever each of them has waiting.
+macro_rules! waiting_in {
+    ($lane:literal) => {
+        concat!(
+            "SELECT CAST(", $lane, " AS SMALLINT) AS lane, t.tenant AS tenant, (SELECT MIN(q.due_at) FROM queue q WHERE \
+             q.state = 0 AND q.channel = $1 AND q.lane = ", $lane, " AND q.tenant = t.tenant) AS first_due FROM ( \
+             WITH RECURSIVE walk (tenant, place) AS (SELECT (SELECT MIN(q.tenant) FROM queue q WHERE q.state = 0 AND \
+             q.channel = $1 AND q.lane = ", $lane, " AND q.tenant > $2), 1 UNION ALL SELECT (SELECT MIN(q.tenant) FROM \
+             queue q WHERE q.state = 0 AND q.channel = $1 AND q.lane = ", $lane, " AND q.tenant > walk.tenant), \
+             walk.place + 1 FROM walk WHERE walk.tenant IS NOT NULL AND walk.place < $3) \
+             SELECT tenant FROM walk WHERE tenant IS NOT NULL) t"
+        )
+    };
+}
+
+const WAITING: &str =
+    concat!(waiting_in!("0"), " UNION ALL ", waiting_in!("1"), " UNION ALL ", waiting_in!("2"));
+
+/// Who waits on a channel, lane by lane, after this tenant in the order of the index.
+async fn waiting(conn: &mut Conn, channel: Channel, after: &str) -> Result<Vec<Waiting>, StoreError> {
+    let rows = sqlx::query(WAITING)
+        .bind(channel.as_str())
+        .bind(after.to_owned())
+        .bind(TENANTS as i64)
+        .fetch_all(conn)
+        .await
+        .map_err(dialect::error)?;
+    rows.iter()
+        .map(|row| {
+            let mut row = Reader::new(row, 0);
+            Ok(Waiting { lane: row.get()?, tenant: row.get()?, first_due: row.get()? })
+        })
+        .collect()
+}
+
+/// The ids of messages that are due: the lanes in order, within a lane each tenant its share, first due first.
+async fn due(conn: &mut Conn, claim: &Claim, turns: &mut Turns) -> Result<Vec<i64>, StoreError> {
+    let mut all = waiting(conn, claim.channel, "").await?;
+    for lane in 0..3i16 {
+        // More than one look can hold: go on where the last one ended.
+        let last = turns.0.get(&(claim.channel, lane)).cloned().unwrap_or_default();
+        if !last.is_empty() && all.iter().filter(|one| one.lane == lane).count() >= TENANTS {
+            let more = waiting(conn, claim.channel, &last).await?;
+            let known: HashSet<String> =
+                all.iter().filter(|one| one.lane == lane).map(|one| one.tenant.clone()).collect();
+            all.extend(more.into_iter().filter(|one| one.lane == lane && !known.contains(&one.tenant)));
+        }
+    }
+    all.retain(|one| one.first_due <= claim.now.0);
+    let room = usize::try_from(claim.limit).unwrap_or(0);
+    let mut ids = Vec::with_capacity(room);
+    for lane in 0..3i16 {
+        let left = room - ids.len();
+        let mut lane_tenants: Vec<&Waiting> = all.iter().filter(|one| one.lane == lane).collect();
+        if left == 0 || lane_tenants.is_empty() {
+            continue;
+        }
+        let last = turns.0.get(&(claim.channel, lane)).map(String::as_str);
+        fair::turn(&mut lane_tenants, last, |one| &one.tenant);
+        let tenants: Vec<&str> = lane_tenants.iter().map(|one| one.tenant.as_str()).collect();
+        ids.extend(due_in(conn, claim, lane, &tenants, left).await?);
+        // The next claim begins after the last one that was served now.
+        if let Some(last) = tenants.get(left.min(tenants.len()) - 1) {
+            turns.0.insert((claim.channel, lane), (*last).to_owned());
+        }
+    }
+    Ok(ids)
+}
+
+/// The ids of due messages of these tenants in one lane: each its share, and what some leave to the first that have more.
+async fn due_in(
+    conn: &mut Conn,
+    claim: &Claim,
+    lane: i16,
+    tenants: &[&str],
+    room: usize,
+) -> Result<Vec<i64>, StoreError> {
+    let (mut ids, mut more) = (Vec::with_capacity(room), Vec::new());
+    for (tenant, share) in tenants.iter().zip(fair::shares(room, &vec![1; tenants.len()])) {
+        if share == 0 {
+            break;
+        }
+        let found = due_of(conn, claim, lane, tenant, share).await?;
+        if found.len() == share {
+            more.push((*tenant, share));
+        }
+        ids.extend(found);
+    }
+    for (tenant, had) in more {
+        let left = room - ids.len();
+        if left == 0 || tenants.len() == 1 {
+            break;
+        }
+        // They come again from the first on: nothing of this claim is written yet.
+        let found = due_of(conn, claim, lane, tenant, had + left).await?;
+        let known: HashSet<i64> = ids.iter().copied().collect();
+        ids.extend(found.into_iter().filter(|id| !known.contains(id)).take(left));
+    }
+    Ok(ids)
+}
+
+async fn due_of(
+    conn: &mut Conn,
+    claim: &Claim,
+    lane: i16,
+    tenant: &str,
+    limit: usize,
+) -> Result<Vec<i64>, StoreError> {
+    sqlx::query_scalar(dialect::CLAIM)
+        .bind(claim.channel.as_str())
+        .bind(lane)
+        .bind(tenant.to_owned())
+        .bind(claim.now.0)
+        .bind(limit as i64)
+        .fetch_all(conn)
+        .await
+        .map_err(dialect::error)
 }
 
 /// Extends leases that are still held under their epoch.
@@ -181,6 +294,7 @@ pub(in super::super) async fn sweep(
     .fetch_all(&mut *conn)
     .await
     .map_err(dialect::error)?;
+    receipts::look_again(conn, now, after).await?;
     let mut rows = Rows::default();
     let by = By { now, actor: "system" };
     for (ids, step) in [(&lost, Step::Release), (&held, Step::GiveUp), (&expired, Step::GiveUp)] {

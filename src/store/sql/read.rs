@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{
     super::{Db, dialect},
-    bulk::{Bulk, Conn},
+    bulk::{Args, Bulk, Conn},
     rows::{DbRow, Reader, content_columns, full_row, message, place_columns, state_columns},
 };
 use crate::{
@@ -85,9 +85,16 @@ fn sort_values(row: &DbRow, kinds: &[SortKind]) -> Vec<Bind> {
     let first = row.len() - kinds.len();
     let value = |(index, kind): (usize, &SortKind)| match kind {
         SortKind::Text => row.try_get::<Option<String>, _>(first + index).ok().flatten().map(Bind::Text),
-        SortKind::Int => row.try_get::<Option<i64>, _>(first + index).ok().flatten().map(Bind::Int),
+        SortKind::Int => int(row, first + index).map(Bind::Int),
     };
     kinds.iter().enumerate().map(|one| value(one).unwrap_or(Bind::Null)).collect()
+}
+
+/// A whole number of whichever size the column has: some databases tell them apart.
+fn int(row: &DbRow, index: usize) -> Option<i64> {
+    let narrow = || row.try_get::<Option<i32>, _>(index).ok().flatten().map(i64::from);
+    let narrower = || row.try_get::<Option<i16>, _>(index).ok().flatten().map(i64::from);
+    row.try_get::<Option<i64>, _>(index).ok().flatten().or_else(narrow).or_else(narrower)
 }
 
 pub(in super::super) async fn find_messages(
@@ -137,20 +144,15 @@ pub(in super::super) async fn row(conn: &mut Conn, id: MessageId) -> Result<Opti
 
 pub(in super::super) async fn about(conn: &mut Conn, ids: &[MessageId]) -> Result<Vec<About>, StoreError> {
     let mut found = Vec::with_capacity(ids.len());
-    for (chunk, mut query) in ABOUT.chunks(ids) {
-        for id in chunk {
-            query = query.bind(id.0);
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let mut row = Reader::new(&row, 0);
-            found.push(About {
-                message: MessageId(row.get()?),
-                tenant: row.tenant()?,
-                channel: row.word(&Channel::ALL, Channel::as_str)?,
-                sender: row.get()?,
-                recipient: row.get()?,
-            });
-        }
+    for row in ABOUT.fetch(conn, |args| args, ids, |args, id| args.bind(id.0)).await? {
+        let mut row = Reader::new(&row, 0);
+        found.push(About {
+            message: MessageId(row.get()?),
+            tenant: row.tenant()?,
+            channel: row.word(&Channel::ALL, Channel::as_str)?,
+            sender: row.get()?,
+            recipient: row.get()?,
+        });
     }
     Ok(found)
 }
@@ -249,14 +251,9 @@ pub(in super::super) async fn contacts(
     ids: &[&str],
 ) -> Result<Vec<Contact>, StoreError> {
     let mut contacts = Vec::with_capacity(ids.len());
-    for (chunk, mut query) in CONTACTS.chunks(ids) {
-        query = query.bind(tenant.shared());
-        for id in chunk {
-            query = query.bind((*id).to_owned());
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            contacts.push(read_contact(&row)?);
-        }
+    let of = |args: Args| args.bind(tenant.shared());
+    for row in CONTACTS.fetch(conn, of, ids, |args, id| args.bind((*id).to_owned())).await? {
+        contacts.push(read_contact(&row)?);
     }
     add_devices(conn, tenant, &mut contacts).await?;
     Ok(contacts)
@@ -265,27 +262,22 @@ pub(in super::super) async fn contacts(
 async fn add_devices(conn: &mut Conn, tenant: &Tenant, contacts: &mut [Contact]) -> Result<(), StoreError> {
     let ids: Vec<String> = contacts.iter().map(|contact| contact.id.clone()).collect();
     let places: HashMap<&str, usize> = ids.iter().map(String::as_str).zip(0..).collect();
-    for (chunk, mut query) in DEVICES.chunks(&ids) {
-        query = query.bind(tenant.shared());
-        for id in chunk {
-            query = query.bind(id.clone());
-        }
-        for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-            let mut row = Reader::new(&row, 0);
-            let contact: &str = row.get()?;
-            let Some(contact) = places.get(contact).and_then(|index| contacts.get_mut(*index)) else {
-                continue;
-            };
-            contact.devices.push(Device {
-                id: DeviceId(row.get()?),
-                token: row.get()?,
-                platform: row.get()?,
-                provider: row.get()?,
-                registered_at: row.time()?,
-                retired_at: row.maybe_time()?,
-                retired_reason: row.get()?,
-            });
-        }
+    let of = |args: Args| args.bind(tenant.shared());
+    for row in DEVICES.fetch(conn, of, &ids, |args, id| args.bind(id.clone())).await? {
+        let mut row = Reader::new(&row, 0);
+        let contact: &str = row.get()?;
+        let Some(contact) = places.get(contact).and_then(|index| contacts.get_mut(*index)) else {
+            continue;
+        };
+        contact.devices.push(Device {
+            id: DeviceId(row.get()?),
+            token: row.get()?,
+            platform: row.get()?,
+            provider: row.get()?,
+            registered_at: row.time()?,
+            retired_at: row.maybe_time()?,
+            retired_reason: row.get()?,
+        });
     }
     Ok(())
 }
@@ -357,22 +349,28 @@ pub(in super::super) async fn ticket(
     one(conn, text, tenant, id.0).await?.as_ref().map(read_ticket).transpose()
 }
 
-pub(in super::super) async fn events(conn: &mut Conn, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+/// The log up to a place before which nothing can appear any more.
+pub(in super::super) async fn events(
+    conn: &mut Conn,
+    query: EventQuery,
+    upto: i64,
+) -> Result<Vec<Event>, StoreError> {
     let mut text =
-        "SELECT seq, kind, tenant, target, actor, at, version, data FROM event WHERE seq > $1".to_owned();
+        "SELECT seq, kind, tenant, target, actor, at, version, data FROM event WHERE seq > $1 AND seq <= $3"
+            .to_owned();
     let mut binds = Vec::new();
     if let Some(tenant) = &query.tenant {
         binds.push(tenant.to_string());
-        text.push_str(" AND tenant = $3");
+        text.push_str(" AND tenant = $4");
     }
     if let Some(target) = query.target {
         // A number of ours: nothing to bind.
         text.push_str(&format!(" AND entity = {}", entity_of(&target)));
         binds.push(target);
-        text.push_str(&format!(" AND target = ${}", binds.len() + 2));
+        text.push_str(&format!(" AND target = ${}", binds.len() + 3));
     }
     text.push_str(" ORDER BY seq LIMIT $2");
-    let mut statement = sqlx::query::<Db>(AssertSqlSafe(text)).bind(query.after).bind(query.limit);
+    let mut statement = sqlx::query::<Db>(AssertSqlSafe(text)).bind(query.after).bind(query.limit).bind(upto);
     for bind in binds {
         statement = statement.bind(bind);
     }
@@ -410,19 +408,12 @@ pub(in super::super) async fn consumer(conn: &mut Conn, name: &str) -> Result<i6
 }
 
 pub(in super::super) async fn depth(conn: &mut Conn, channel: Channel) -> Result<QueueDepth, StoreError> {
-    let mut next_due: Option<i64> = None;
-    // One look into the index for each lane.
-    for lane in 0..3i16 {
-        let due: Option<i64> = sqlx::query_scalar(
-            "SELECT MIN(due_at) FROM queue WHERE state = 0 AND channel = $1 AND lane = $2",
-        )
-        .bind(channel.as_str())
-        .bind(lane)
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(dialect::error)?;
-        next_due = [next_due, due].into_iter().flatten().min();
-    }
+    let next_due: Option<i64> =
+        sqlx::query_scalar("SELECT MIN(due_at) FROM queue WHERE state = 0 AND channel = $1")
+            .bind(channel.as_str())
+            .fetch_one(conn)
+            .await
+            .map_err(dialect::error)?;
     Ok(QueueDepth { next_due: next_due.map(Timestamp) })
 }
 

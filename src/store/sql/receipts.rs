@@ -1,10 +1,10 @@
 //! Receipts: stored as they come, applied in the order in which they came.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     super::dialect,
-    bulk::{Bulk, Conn, Script},
+    bulk::{Args, Bulk, Conn, Script},
     change::{After, Rows},
     insert::{self, Tried},
     rows::Reader,
@@ -200,6 +200,35 @@ pub(in super::super) async fn apply(
     Ok(done)
 }
 
+/// How long a receipt waits for its message.
+const PARKED: Duration = Duration::from_secs(72 * 3600);
+
+/// Looks again for the messages of parked receipts: a report and the answer that names its message may be written by two nodes
+/// that do not see each other. What waited too long is of no effect.
+pub(in super::super) async fn look_again(
+    conn: &mut Conn,
+    now: Timestamp,
+    after: &mut After,
+) -> Result<(), StoreError> {
+    if !(after.parked || dialect::SHARED) {
+        return Ok(());
+    }
+    let found = sqlx::query(
+        "UPDATE receipt SET state = 0 WHERE state = 2 AND EXISTS (SELECT 1 FROM attempt WHERE \
+         attempt.provider = receipt.provider AND attempt.provider_message_id = receipt.provider_message_id)",
+    )
+    .execute(&mut *conn)
+    .await
+    .map_err(dialect::error)?;
+    after.receipts |= found.rows_affected() > 0;
+    sqlx::query("UPDATE receipt SET state = 3 WHERE state = 2 AND received_at < $1")
+        .bind(now.minus(PARKED).0)
+        .execute(conn)
+        .await
+        .map(drop)
+        .map_err(dialect::error)
+}
+
 async fn waiting(conn: &mut Conn, limit: i64) -> Result<Vec<Stored>, StoreError> {
     let rows = sqlx::query(
         "SELECT id, provider, kind, message_id, provider_message_id, at, code, detail, data FROM receipt WHERE state = 0 \
@@ -238,17 +267,12 @@ async fn match_by_provider(conn: &mut Conn, waiting: &[Stored]) -> Result<ByProv
     }
     let mut known = ByProviderId::new();
     for (provider, ids) in wanted {
-        for (chunk, mut query) in BY_PROVIDER_ID.chunks(&ids) {
-            query = query.bind(provider.to_owned());
-            for id in chunk {
-                query = query.bind((*id).to_owned());
-            }
-            for row in query.fetch_all(&mut *conn).await.map_err(dialect::error)? {
-                let mut row = Reader::new(&row, 0);
-                let id: String = row.get()?;
-                let message = (MessageId(row.get()?), row.get()?);
-                known.insert((provider.to_owned(), id), message);
-            }
+        let of = |args: Args| args.bind(provider.to_owned());
+        for row in BY_PROVIDER_ID.fetch(conn, of, &ids, |args, id| args.bind((*id).to_owned())).await? {
+            let mut row = Reader::new(&row, 0);
+            let id: String = row.get()?;
+            let message = (MessageId(row.get()?), row.get()?);
+            known.insert((provider.to_owned(), id), message);
         }
     }
     Ok(known)

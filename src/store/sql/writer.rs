@@ -5,8 +5,8 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering},
     },
 };
 
@@ -20,10 +20,11 @@ use super::{
     change::{self, After},
     entities,
     insert::{self, Place},
-    queue, receipts, rewrite,
+    queue::{self, Turns},
+    receipts, rewrite,
 };
 use crate::{
-    model::{Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
+    model::{Channel, Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
     store::{
         Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite, Effects,
         NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Taker,
@@ -88,11 +89,37 @@ pub(in super::super) struct Signals {
     pub(in super::super) depth: AtomicI64,
     /// Receipts may be parked.
     pub(in super::super) parked: AtomicBool,
+    /// Whose turn it is.
+    turns: Mutex<Turns>,
+    /// What other nodes are told.
+    pub(in super::super) said: Said,
+}
+
+/// What happened since other nodes were told last.
+#[derive(Default)]
+pub(in super::super) struct Said {
+    pub(in super::super) log: AtomicBool,
+    pub(in super::super) receipts: AtomicBool,
+    /// A bit for each channel on which something became ready.
+    pub(in super::super) wakes: AtomicU8,
+}
+
+impl Signals {
+    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A channel has something that may be due.
+    pub(in super::super) fn wake(&self, channel: Channel) {
+        if let Some(taker) = self.taker.get() {
+            taker.wake(channel);
+        }
+    }
 }
 
 impl Writer {
     /// Starts the writer on its own connection. It ends when the last handle is gone.
-    pub(in super::super) fn start(conn: Conn, depth: i64) -> Self {
+    pub(in super::super) fn start(link: dialect::Link, conn: Conn, depth: i64) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let signals = Arc::new(Signals {
             log: watch::Sender::new(0),
@@ -101,10 +128,12 @@ impl Writer {
             taker: OnceLock::new(),
             depth: AtomicI64::new(depth),
             parked: AtomicBool::new(true),
+            turns: Mutex::default(),
+            said: Said::default(),
         });
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
         let (ends, end) = (closing.clone(), closed.clone().drop_guard());
-        let running = write(conn, waiting, signals.clone(), ends);
+        let running = write((link, conn), waiting, signals.clone(), ends);
         tokio::spawn(async move {
             running.await;
             drop(end);
@@ -129,12 +158,13 @@ impl Writer {
 }
 
 async fn write(
-    mut conn: Conn,
+    (link, conn): (dialect::Link, Conn),
     mut waiting: mpsc::Receiver<Job>,
     signals: Arc<Signals>,
     closing: CancellationToken,
 ) {
     let mut jobs = Vec::with_capacity(GROUP);
+    let mut held = Some(conn);
     loop {
         let count = tokio::select! {
             biased;
@@ -144,27 +174,68 @@ async fn write(
         if count == 0 {
             break;
         }
-        let trouble = match transact(&mut conn, &mut jobs, &signals).await {
-            Ok(after) => {
-                finish(&mut jobs, after, &signals);
-                continue;
-            }
-            Err(error) => error,
+        let conn = match &mut held {
+            Some(conn) => conn,
+            None => match link.connect().await {
+                Ok(conn) => held.insert(conn),
+                Err(error) => {
+                    refuse(&mut jobs, &error);
+                    continue;
+                }
+            },
         };
-        if jobs.len() == 1 {
-            answer(&mut jobs.swap_remove(0), Err(trouble));
-            continue;
+        if !group(conn, &mut jobs, &signals).await {
+            held = None;
         }
-        // One of them spoils the group: each gets a transaction of its own.
-        tracing::warn!(error = %trouble, jobs = jobs.len(), "a group of writes failed; trying them one by one");
-        for mut job in jobs.drain(..) {
-            match transact(&mut conn, std::slice::from_mut(&mut job), &signals).await {
-                Ok(after) => finish(&mut vec![job], after, &signals),
-                Err(error) => answer(&mut job, Err(error)),
+    }
+    if let Some(conn) = held {
+        conn.close().await.ok();
+    }
+}
+
+/// Writes a group of jobs and answers them. False when the connection is lost.
+async fn group(conn: &mut Conn, jobs: &mut Vec<Job>, signals: &Signals) -> bool {
+    let trouble = match transact(conn, jobs, signals).await {
+        Ok(after) => {
+            finish(jobs, after, signals);
+            return true;
+        }
+        Err(error) => error,
+    };
+    if !dialect::recovered(conn).await {
+        // It may have been committed, or not: whoever repeats the request, under its id, learns which.
+        tracing::error!(error = %trouble, jobs = jobs.len(), "the connection to the database is lost");
+        refuse(jobs, &trouble);
+        return false;
+    }
+    if jobs.len() == 1 {
+        answer(&mut jobs.swap_remove(0), Err(trouble));
+        return true;
+    }
+    // One of them spoils the group: each gets a transaction of its own.
+    tracing::warn!(error = %trouble, jobs = jobs.len(), "a group of writes failed; trying them one by one");
+    let mut rest = std::mem::take(jobs).into_iter();
+    while let Some(mut job) = rest.next() {
+        match transact(conn, std::slice::from_mut(&mut job), signals).await {
+            Ok(after) => finish(&mut vec![job], after, signals),
+            Err(error) => {
+                answer(&mut job, Err(error));
+                if !dialect::recovered(conn).await {
+                    let lost = StoreError::Unavailable("the connection to the database is lost".to_owned());
+                    refuse(&mut rest.collect(), &lost);
+                    return false;
+                }
             }
         }
     }
-    conn.close().await.ok();
+    true
+}
+
+/// Nothing can be written now: everybody who waits is told so.
+fn refuse(jobs: &mut Vec<Job>, error: &StoreError) {
+    for mut job in jobs.drain(..) {
+        answer(&mut job, Err(StoreError::Unavailable(error.to_string())));
+    }
 }
 
 fn answer(job: &mut Job, with: Result<Answer, StoreError>) {
@@ -194,10 +265,14 @@ fn finish(jobs: &mut Vec<Job>, after: After, signals: &Signals) {
     if after.receipts {
         signals.receipts.send_modify(|count| *count += 1);
     }
-    if let Some(taker) = signals.taker.get() {
-        for channel in after.wakes {
-            taker.wake(channel);
-        }
+    if dialect::SHARED {
+        signals.said.log.fetch_or(after.log, Ordering::Relaxed);
+        signals.said.receipts.fetch_or(after.receipts, Ordering::Relaxed);
+        let wakes = after.wakes.iter().fold(0, |bits, channel| bits | (1 << *channel as u8));
+        signals.said.wakes.fetch_or(wakes, Ordering::Relaxed);
+    }
+    for channel in after.wakes {
+        signals.wake(channel);
     }
 }
 
@@ -205,13 +280,9 @@ async fn transact(conn: &mut Conn, jobs: &mut [Job], signals: &Signals) -> Resul
     // What an undone transaction answered is not true.
     jobs.iter_mut().for_each(|job| job.answer = None);
     let mut after = After { parked: signals.parked.load(Ordering::Relaxed), ..After::default() };
-    match fill(conn, jobs, signals, &mut after).await {
-        Ok(()) => Ok(after),
-        Err(error) => {
-            // Whatever of it was done is undone. It fails only when nothing was begun, or when the database has undone it itself.
-            sqlx::query("ROLLBACK").execute(&mut *conn).await.ok();
-            Err(error)
-        }
+    match tokio::time::timeout(dialect::PATIENCE, fill(conn, jobs, signals, &mut after)).await {
+        Ok(done) => done.map(|()| after),
+        Err(_) => Err(StoreError::Unavailable("the database does not answer".to_owned())),
     }
 }
 
@@ -229,7 +300,7 @@ async fn fill(
     changes(conn, &mut script, jobs, after).await?;
     for job in jobs.iter_mut().filter(|job| job.answer.is_none()) {
         script.flush(conn).await?;
-        job.answer = Some(other(conn, &job.work, after).await?);
+        job.answer = Some(other(conn, &job.work, signals, after).await?);
     }
     script.say(conn, "COMMIT").await?;
     script.flush(conn).await
@@ -329,13 +400,19 @@ async fn changes(
 async fn other(
     conn: &mut Conn,
     work: &Work,
+    signals: &Signals,
     after: &mut After,
 ) -> Result<Result<Answer, StoreError>, StoreError> {
     let unit = Answer::Count(0);
     Ok(match work {
         Work::Accept(_) | Work::Change(_) => Ok(unit),
         Work::Rewrite(work) => rewrite::rewrite(conn, work, after).await?.map(Answer::Changed),
-        Work::Claim(work) => Ok(Answer::Claimed(queue::claim(conn, work, after).await?)),
+        Work::Claim(work) => {
+            let mut turns = std::mem::take(&mut *signals.turns());
+            let claimed = queue::claim(conn, work, &mut turns, after).await;
+            *signals.turns() = turns;
+            Ok(Answer::Claimed(claimed?))
+        }
         Work::Renew(leases, until) => queue::renew(conn, leases, *until).await.map(|()| unit),
         Work::Sweep(now, all) => Ok(Answer::Swept(queue::sweep(conn, *now, *all, after).await?)),
         Work::PutReceipts(new) => match receipts::take(conn, new, after).await {

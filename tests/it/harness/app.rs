@@ -15,7 +15,7 @@ use headlessly_communication::{
 use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
 
-use super::{Follow, json, send_new, to, within};
+use super::{Follow, json, postgres::Database, send_new, to, within};
 
 /// A connection to a running service, and the calls that scenarios make most.
 #[derive(Clone)]
@@ -37,16 +37,51 @@ pub(crate) struct TestApp {
 
 /// What a configuration file in a test leaves open: free ports, and the store in the folder. No commit waits for the disk, for a
 /// killed process loses nothing by that.
+///
+/// With `HLY_TEST_STORE=postgres` the store is a database of its own instead; its name lies in the folder. What a killed process
+/// held is free again soon there.
 pub(super) fn variables(folder: &Path) -> Vec<(String, String)> {
-    let store = format!("sqlite://{}", folder.join("hly.db").display());
-    [
-        ("HLY_API__LISTEN", "127.0.0.1:0"),
-        ("HLY_EDGE__LISTEN", "127.0.0.1:0"),
-        ("HLY_STORE__URL", &store),
-        ("HLY_STORE__SYNCHRONOUS", "normal"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
+    let mut variables = Vec::new();
+    let store = if !on_sqlite() || folder.join(DATABASE).exists() {
+        let soon = [("HLY_DISPATCH__LEASE", "4s"), ("HLY_DISPATCH__SWEEP", "300ms")];
+        variables.extend(soon.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        database(folder)
+    } else {
+        format!("sqlite://{}", folder.join("hly.db").display())
+    };
+    variables.extend(
+        [
+            ("HLY_API__LISTEN", "127.0.0.1:0"),
+            ("HLY_EDGE__LISTEN", "127.0.0.1:0"),
+            ("HLY_STORE__URL", &store),
+            ("HLY_STORE__SYNCHRONOUS", "normal"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    variables
+}
+
+/// Where a folder notes its database.
+const DATABASE: &str = "database";
+
+/// Gives a folder this database.
+pub(crate) fn share(folder: &Path, database: &str) {
+    std::fs::write(folder.join(DATABASE), database).unwrap();
+}
+
+/// The database that belongs to a folder.
+fn database(folder: &Path) -> String {
+    let note = folder.join(DATABASE);
+    std::fs::read_to_string(&note).unwrap_or_else(|_| {
+        let database = Database::new_now().expect("HLY_TEST_STORE=postgres needs a PostgreSQL");
+        std::fs::write(&note, &database.url).unwrap();
+        database.url
+    })
+}
+
+/// Whether the scenarios run on SQLite.
+pub(crate) fn on_sqlite() -> bool {
+    std::env::var("HLY_TEST_STORE").as_deref() != Ok("postgres")
 }
 
 fn config(folder: &Path, toml: &str) -> Config {

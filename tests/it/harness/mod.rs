@@ -3,6 +3,8 @@
 mod app;
 mod build;
 mod gateway;
+#[path = "../../support/postgres.rs"]
+mod postgres;
 mod process;
 mod smtp;
 pub(crate) mod vendors;
@@ -10,9 +12,10 @@ mod watch;
 
 use std::time::Duration;
 
-pub(crate) use app::{Clients, TestApp, post};
+pub(crate) use app::{Clients, TestApp, on_sqlite, post, share};
 pub(crate) use build::{at, draft_to, fields, json, reason, send_new, to};
 pub(crate) use gateway::{Gateway, Received};
+pub(crate) use postgres::Database;
 pub(crate) use process::TestProcess;
 pub(crate) use smtp::Mailbox;
 pub(crate) use watch::{Follow, kinds};
