@@ -78,11 +78,6 @@ impl Book {
         self.life.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// How many acceptances there are.
-    pub(crate) fn count(&self) -> usize {
-        self.pages().handed.len()
-    }
-
     /// Everything so far, in order, and how many carried no id of ours.
     pub(crate) fn read(&self) -> (Vec<Handed>, u64) {
         let mut pages = self.pages();

@@ -295,7 +295,8 @@ fn admissible(
         return vec![Status::Delivered];
     }
     let killed = terms.last_life > 0 || matches!(terms.repeats, Repeats::InAll(_));
-    let of_ended_life = |one: &Handed| one.life < terms.last_life || matches!(terms.repeats, Repeats::InAll(_));
+    let of_ended_life =
+        |one: &Handed| one.life < terms.last_life || matches!(terms.repeats, Repeats::InAll(_));
     let unsure = match acceptances.last() {
         Some(last) => last.reply == Reply::Lost || of_ended_life(last),
         None => killed,

@@ -115,8 +115,7 @@ fn before_its_time_is_early() {
 
 #[test]
 fn a_promised_withdrawal_is_kept() {
-    let promise =
-        |history: &mut History| history.account.asked.get_mut(&1).unwrap().withdrawn_at = Some(60);
+    let promise = |history: &mut History| history.account.asked.get_mut(&1).unwrap().withdrawn_at = Some(60);
     let broken = after(promise);
     assert_eq!((broken.cancel_broken, broken.status_mismatch), (1, 1));
     let kept = after(|history| {
@@ -169,8 +168,7 @@ fn nobody_knows_is_an_end_only_where_nobody_can_know() {
             history.handed = acceptances;
             history.activities.clear();
             history.tickets.insert(1, 1);
-            let end =
-                Found { status: Status::Failed, sent: false, failed: true, ambiguous: true };
+            let end = Found { status: Status::Failed, sent: false, failed: true, ambiguous: true };
             set(history, |found| *found = end);
         });
         (found.status_mismatch, found.ambiguous)

@@ -88,9 +88,8 @@ impl Journal {
 
     /// Places for so many cuts, in order: half at random, half right before or right after a sync.
     pub(crate) fn cuts(&self, rng: &mut Rng, count: usize, from: usize) -> Vec<usize> {
-        let syncs: Vec<usize> = (from..self.len())
-            .filter(|place| matches!(self.entries[*place].act, Act::Sync(_)))
-            .collect();
+        let syncs: Vec<usize> =
+            (from..self.len()).filter(|place| matches!(self.entries[*place].act, Act::Sync(_))).collect();
         let mut cuts: Vec<usize> = (0..count)
             .map(|number| match rng.choice(&syncs) {
                 Some(sync) if number % 2 == 0 => sync + rng.usize(0..2),

@@ -113,11 +113,6 @@ impl Ledger {
         self.line(&format!("{} MISMATCH {request}", time::now()));
     }
 
-    /// How many messages were acknowledged so far.
-    pub(crate) fn acknowledged(&self) -> usize {
-        self.entries().asked.len()
-    }
-
     /// Brings everything to the disk.
     pub(crate) fn sync(&self) -> Run<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);

@@ -150,8 +150,7 @@ async fn session(stream: TcpStream, state: Arc<State>) -> std::io::Result<()> {
     }
 }
 
-const DATA: &[Fault] =
-    &[Fault::DropInData, Fault::DropAfter, Fault::Tarpit, Fault::Endless, Fault::Nonsense];
+const DATA: &[Fault] = &[Fault::DropInData, Fault::DropAfter, Fault::Tarpit, Fault::Endless, Fault::Nonsense];
 
 /// Takes a mail; `false` when the session is over.
 async fn mail(stream: &mut BufReader<TcpStream>, state: &State) -> std::io::Result<bool> {

@@ -11,8 +11,10 @@ mod ledger;
 mod load;
 mod mailbox;
 mod observe;
+mod postgres;
 mod problem;
 mod process;
+mod proxy;
 mod receipts;
 mod report;
 mod scenario;
@@ -25,7 +27,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use problem::{Problem, Run};
 use report::Report;
-use scenario::{kill, powercut, receipts as reports, sinks};
+use scenario::{kill, nodes, powercut, receipts as reports, short, sinks};
 
 /// Runs hly under faults and compares what it promised with what happened.
 #[derive(Parser)]
@@ -85,6 +87,17 @@ enum Scenario {
         #[arg(long, value_enum, default_value = "none")]
         control: powercut::Control,
     },
+    /// Three nodes over one PostgreSQL: killed, paused, cut off from it
+    Nodes {
+        /// Messages in all
+        #[arg(long, default_value_t = 100_000)]
+        messages: usize,
+        /// Faults, one after the other
+        #[arg(long, default_value_t = 120)]
+        faults: usize,
+    },
+    /// All of them in small
+    Short,
 }
 
 #[tokio::main]
@@ -116,6 +129,10 @@ async fn run(arguments: &Arguments) -> Run<bool> {
         Scenario::Powercut { messages, cuts, control } => {
             vec![powercut::run(&hly, seed, messages, cuts, control).await?]
         }
+        Scenario::Nodes { messages, faults } => {
+            vec![nodes::run(&hly, seed, messages, faults.max(1)).await?]
+        }
+        Scenario::Short => return short::run(&hly, seed).await,
     };
     let mut out = std::io::stdout().lock();
     for report in &reports {
@@ -131,5 +148,9 @@ fn program(arguments: &Arguments) -> Run<PathBuf> {
     }
     let own = std::env::current_exe()?;
     let beside = own.with_file_name("hly");
-    if beside.is_file() { Ok(beside) } else { Err(Problem::Other(format!("{} is not there; build it, or name one with --hly", beside.display()))) }
+    if beside.is_file() {
+        Ok(beside)
+    } else {
+        Err(Problem::Other(format!("{} is not there; build it, or name one with --hly", beside.display())))
+    }
 }

@@ -51,8 +51,7 @@ pub(crate) async fn settled(api: &Channel, patience: Duration) -> Run<bool> {
 
 /// The rules go by the log: when they made the activity of a chat message sent now, they are past all that was before it.
 async fn rules_caught_up(api: &Channel, deadline: Instant) -> Run<bool> {
-    let request =
-        pb::WatchEventsRequest { types: vec!["Activity.Created".to_owned()], ..Default::default() };
+    let request = pb::WatchEventsRequest { types: vec!["Activity.Created".to_owned()], ..Default::default() };
     let mut events = EventServiceClient::new(api.clone()).watch(request).await?.into_inner();
     let message = pb::Message {
         channel: pb::message::Channel::Chat.into(),
@@ -115,8 +114,11 @@ fn found(message: &pb::Message) -> Run<Found> {
 }
 
 async fn messages(api: &Channel) -> Run<HashMap<i64, pb::Message>> {
-    let (mut client, mut found, mut page_token) =
-        (MessageServiceClient::new(api.clone()).max_decoding_message_size(64 << 20), HashMap::new(), String::new());
+    let (mut client, mut found, mut page_token) = (
+        MessageServiceClient::new(api.clone()).max_decoding_message_size(64 << 20),
+        HashMap::new(),
+        String::new(),
+    );
     loop {
         let request =
             pb::FindMessagesRequest { page_size: PAGE, page_token, ..pb::FindMessagesRequest::default() };

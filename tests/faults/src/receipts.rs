@@ -80,7 +80,14 @@ impl Reporter {
         edge: watch::Receiver<Option<SocketAddr>>,
     ) -> Arc<Self> {
         let desk = Desk { rng: Rng::with_seed(seed), waiting: Vec::new(), said: HashMap::new(), posted: 0 };
-        Arc::new(Self { provider, names, repeats, edge, desk: Mutex::new(desk), closing: watch::Sender::new(false) })
+        Arc::new(Self {
+            provider,
+            names,
+            repeats,
+            edge,
+            desk: Mutex::new(desk),
+            closing: watch::Sender::new(false),
+        })
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {

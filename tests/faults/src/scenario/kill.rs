@@ -111,19 +111,7 @@ impl Round {
         let mut clients = load.start(8);
         clients.spawn(reporter.clone().run(2));
         let rng = Rng::with_seed(seed);
-        Ok(Self {
-            program,
-            size,
-            rng,
-            book,
-            ledger,
-            load,
-            nodes,
-            edge,
-            reporter,
-            _vendors: vendors,
-            clients,
-        })
+        Ok(Self { program, size, rng, book, ledger, load, nodes, edge, reporter, _vendors: vendors, clients })
     }
 
     /// Kills and starts again, then lets everything come to its end and compares.
@@ -188,8 +176,11 @@ impl Round {
         }
         // Reports make effects too.
         observe::settled(api, DRAIN).await?;
-        let mut history =
-            History { account: self.ledger.account(), reported: self.reporter.said().0, ..History::default() };
+        let mut history = History {
+            account: self.ledger.account(),
+            reported: self.reporter.said().0,
+            ..History::default()
+        };
         (history.handed, history.strange) = self.book.read();
         observe::read(api, &mut history, true).await?;
         let terms = Terms {

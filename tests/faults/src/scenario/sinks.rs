@@ -33,8 +33,8 @@ pub(crate) async fn run(hly: &Path, seed: u64, messages: usize, per_mille: u32) 
         mailbox::Fault::Endless,
         mailbox::Fault::Nonsense,
     ];
-    let smtp =
-        Mailbox::start(seed, book.clone(), mail.into_iter().map(|fault| (fault, per_mille)).collect()).await?;
+    let smtp = Mailbox::start(seed, book.clone(), mail.into_iter().map(|fault| (fault, per_mille)).collect())
+        .await?;
     let faults = || {
         let mut rates: Vec<_> = [
             Fault::ResetAfter,
@@ -52,8 +52,7 @@ pub(crate) async fn run(hly: &Path, seed: u64, messages: usize, per_mille: u32) 
         rates
     };
     let mut vendors = Vec::new();
-    for (name, channels, keys) in
-        [("text", &["SMS"][..], Keys::Ignored), ("push", &["PUSH"], Keys::Honoured)]
+    for (name, channels, keys) in [("text", &["SMS"][..], Keys::Ignored), ("push", &["PUSH"], Keys::Honoured)]
     {
         let manners = Manners { name, channels, keys, faults: faults(), reporter: None };
         vendors.push(Gateway::start(seed, book.clone(), manners).await?);
