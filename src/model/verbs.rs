@@ -329,12 +329,12 @@ impl Change<'_> {
         self.learn(fact);
     }
 
-    /// Nobody knows whether a provider has it: it waits after an ambiguous try, or failed as one. A try that still runs tells by itself.
+    /// A provider may have it, and only a report can tell: it waits after an ambiguous try, or failed. A try that still runs tells by
+    /// itself.
     fn is_unsure(&self) -> bool {
-        let ambiguous = |failure: &Failure| failure.reason == Reason::Ambiguous;
         match &self.row.queued {
             Some(queued) => queued.ambiguous && queued.wait != Wait::Leased,
-            None => self.facts().failed.as_ref().is_some_and(ambiguous),
+            None => self.facts().failed.is_some(),
         }
     }
 

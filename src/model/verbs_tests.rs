@@ -82,6 +82,20 @@ fn a_report_during_a_try_that_is_lost_proves_the_hand_off() {
 }
 
 #[test]
+fn a_report_of_arrival_after_a_failure_proves_the_hand_off() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    step(&mut row, &Step::Claim { lease_until: later(60) }).unwrap();
+    let failure = Failure { at: NOW, reason: Reason::Undelivered, code: None, detail: None };
+    step(&mut row, &Step::Learn { fact: Fact::Failed(failure), generation: None }).unwrap();
+    step(&mut row, &Step::Release).unwrap();
+    assert_eq!((row.state.status(), row.queued.is_none()), (Status::Failed, true));
+    let events = step(&mut row, &Step::Learn { fact: Fact::Delivered(NOW), generation: None }).unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [kind::MESSAGE_SENT, kind::MESSAGE_DELIVERED]);
+}
+
+#[test]
 fn a_report_after_nobody_knew_proves_the_hand_off() {
     let mut row = draft(None);
     step(&mut row, &send(None)).unwrap();
