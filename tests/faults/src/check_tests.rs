@@ -1,5 +1,7 @@
 //! Histories that keep every promise, and histories that break one: each must be flagged, and for what it is.
 
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 
 /// One e-mail, accepted once, sent.

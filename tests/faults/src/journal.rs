@@ -198,6 +198,7 @@ fn apply(files: &mut HashMap<i64, Vec<u8>>, entry: &Entry, mut kept: impl FnMut(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn journal(acts: Vec<Act>) -> Journal {

@@ -101,10 +101,9 @@ impl Load {
         }
         if rng.u64(0..REPLAY) == 0
             && let Some(again) = self.settle(request_id, ask, rng).await
+            && numbers(again) != ids
         {
-            if numbers(again) != ids {
-                self.ledger.replay_mismatch(request_id);
-            }
+            self.ledger.replay_mismatch(request_id);
         }
     }
 

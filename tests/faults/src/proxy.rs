@@ -100,11 +100,8 @@ async fn copy(
         match now {
             Road::NoAnswer if answers => return Ok(()),
             Road::Slow(time) => pass(time).await,
-            Road::Blocked => {
-                if road.wait_for(|road| *road != Road::Blocked).await.is_err() {
-                    return Ok(());
-                }
-            }
+            // The proxy is gone, and the run with it.
+            Road::Blocked if road.wait_for(|road| *road != Road::Blocked).await.is_err() => return Ok(()),
             _ => {}
         }
         to.write_all(&buffer[..count]).await?;
