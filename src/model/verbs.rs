@@ -186,6 +186,7 @@ pub fn apply(row: &mut Row, step: &Step, by: By<'_>) -> Result<Vec<NewEvent>, Re
         Step::Release => change.release(),
         Step::GiveUp => change.give_up(),
     }
+    change.prove();
     change.finish()
 }
 
@@ -337,14 +338,30 @@ impl Change<'_> {
             }
             return;
         };
-        // The proof that an ambiguous try was a hand-off. A try that still runs tells that by itself.
-        let unsure = |queued: &Queued| queued.ambiguous && queued.wait != Wait::Leased;
-        if self.row.queued.as_ref().is_some_and(unsure) {
+        if self.is_unsure() {
             let provider = self.by.actor.strip_prefix("provider_").map(str::to_owned);
             self.row.state.provider = self.row.state.provider.take().or(provider);
             self.learn(Fact::HandedOff(at));
         }
         self.learn(fact);
+    }
+
+    /// A provider may have it, and only a report can tell: it waits after an ambiguous try, or failed. A try that still runs tells by
+    /// itself.
+    fn is_unsure(&self) -> bool {
+        match &self.row.queued {
+            Some(queued) => queued.ambiguous && queued.wait != Wait::Leased,
+            None => self.facts().failed.is_some(),
+        }
+    }
+
+    /// What was reported while a try still ran proves the hand-off when that try ends without knowing, or is lost with its process.
+    fn prove(&mut self) {
+        let facts = self.facts();
+        let reported = [facts.delivered, facts.read].into_iter().flatten().min();
+        if let Some(at) = reported.filter(|_| facts.handed_off.is_none() && self.is_unsure()) {
+            self.learn(Fact::HandedOff(at));
+        }
     }
 
     fn claim(&mut self, lease_until: Timestamp) -> Result<(), Refusal> {

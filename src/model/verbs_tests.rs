@@ -65,6 +65,53 @@ fn what_may_be_out_cannot_be_cancelled() {
 }
 
 #[test]
+fn a_report_during_a_try_that_is_lost_proves_the_hand_off() {
+    let again = Verdict::Again { at: later(1), counts: true, ambiguous: true };
+    let outcome = Step::Outcome(Outcome { epoch: 1, provider: Some("p".to_owned()), verdict: again });
+    for lost in [Step::Release, outcome] {
+        let mut row = draft(None);
+        step(&mut row, &send(None)).unwrap();
+        step(&mut row, &Step::Claim { lease_until: later(60) }).unwrap();
+        step(&mut row, &Step::Learn { fact: Fact::Delivered(NOW), generation: None }).unwrap();
+        assert_eq!(row.state.facts.handed_off, None, "the try will tell");
+        let events = step(&mut row, &lost).unwrap();
+        let told: Vec<_> = events.iter().map(|event| (event.kind, event.data.late)).collect();
+        assert_eq!(told, [(kind::MESSAGE_SENT, true)]);
+        assert_eq!((row.state.status(), row.queued), (Status::Delivered, None));
+    }
+}
+
+#[test]
+fn a_report_of_arrival_after_a_failure_proves_the_hand_off() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    step(&mut row, &Step::Claim { lease_until: later(60) }).unwrap();
+    let failure = Failure { at: NOW, reason: Reason::Undelivered, code: None, detail: None };
+    step(&mut row, &Step::Learn { fact: Fact::Failed(failure), generation: None }).unwrap();
+    step(&mut row, &Step::Release).unwrap();
+    assert_eq!((row.state.status(), row.queued.is_none()), (Status::Failed, true));
+    let events = step(&mut row, &Step::Learn { fact: Fact::Delivered(NOW), generation: None }).unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [kind::MESSAGE_SENT, kind::MESSAGE_DELIVERED]);
+}
+
+#[test]
+fn a_report_after_nobody_knew_proves_the_hand_off() {
+    let mut row = draft(None);
+    step(&mut row, &send(None)).unwrap();
+    step(&mut row, &Step::Claim { lease_until: later(60) }).unwrap();
+    let hold =
+        Outcome { epoch: 1, provider: Some("p".to_owned()), verdict: Verdict::Hold { until: later(60) } };
+    step(&mut row, &Step::Outcome(hold)).unwrap();
+    step(&mut row, &Step::GiveUp).unwrap();
+    assert_eq!(row.state.status(), Status::Failed);
+    let events = step(&mut row, &Step::Learn { fact: Fact::Read(NOW), generation: None }).unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [kind::MESSAGE_SENT, kind::MESSAGE_READ]);
+    assert_eq!(row.state.status(), Status::Read);
+}
+
+#[test]
 fn a_report_proves_that_an_ambiguous_try_was_a_hand_off() {
     let mut row = draft(None);
     step(&mut row, &send(None)).unwrap();
