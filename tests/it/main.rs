@@ -7,6 +7,7 @@
 mod harness;
 
 mod bad_input;
+mod bench;
 mod cancel_race;
 mod chat_stream;
 mod crash_ambiguous;
