@@ -62,7 +62,7 @@ line() { # name control first-us n seconds: waits until the sink has them; the l
   await "$2" "$4" "$5"; local st end; st=$(stat_of "$2"); end=$(field last_us <<<"$st")
   local got dup; got=$(field distinct <<<"$st") dup=$(field dup <<<"$st")
   [ "$got" = "$4" ] && [ "$dup" = 0 ] || { echo "$1: of $4 messages $got arrived, $dup came again" >&2; bad=1; }
-  echo "name=$1 n=$got secs=$(bc -l <<<"($end-$3)/1000000") rate=$(bc <<<"$4*1000000/($end-$3)") p50_us=$(field p50_us <<<"$st") p99_us=$(field p99_us <<<"$st") dup=$dup rss_mib=$(rss_tree "$S")"; }
+  echo "name=$1 n=$got secs=$(bc <<<"scale=3; ($end-$3)/1000000") rate=$(bc <<<"$4*1000000/($end-$3)") p50_us=$(field p50_us <<<"$st") p99_us=$(field p99_us <<<"$st") dup=$dup rss_mib=$(rss_tree "$S")"; }
 now_us() { date +%s%6N; }
 
 http_sink --body '{}'; smtp_sink; serve
