@@ -78,6 +78,8 @@ pub struct App {
     pub api: SocketAddr,
     /// Where the edge listens.
     pub edge: SocketAddr,
+    /// Messages that waited in the store when it was opened.
+    pub waiting: i64,
     /// The use cases, for callers in the same process.
     pub service: Service,
     listeners: Vec<Running>,
@@ -99,6 +101,7 @@ impl App {
         secure(config)?;
         let store = open(config).await?;
         store.govern(governing(config));
+        let waiting = store.queued();
         let (ids, clock) = (Arc::new(IdGenerator::new(store.node())), store.clock());
         let metrics = Arc::new(Metrics::default());
         let receipts = Receipts::new(store.clone(), ids.clone(), clock.clone(), metrics.clone());
@@ -155,6 +158,7 @@ impl App {
         Ok(Self {
             api: api.addr,
             edge: edge.addr,
+            waiting,
             service,
             listeners: vec![api, edge],
             store,
@@ -189,7 +193,10 @@ impl App {
 pub struct Desk {
     /// Where the API listens.
     pub api: SocketAddr,
+    /// Messages that waited in the store when it was opened.
+    pub waiting: i64,
     listener: Running,
+    store: Arc<dyn Store>,
     stopping: CancellationToken,
 }
 
@@ -204,7 +211,7 @@ impl Desk {
         let stopping = CancellationToken::new();
         let service = Service::new(Deps {
             ids: Arc::new(IdGenerator::new(store.node())),
-            store,
+            store: store.clone(),
             clock: clock.clone(),
             directory: Arc::new(Adapter(Slots::new(Vec::new()), clock)),
             metrics: Arc::default(),
@@ -215,13 +222,14 @@ impl Desk {
         let listen = ([127, 0, 0, 1], 0).into();
         let api_config = ApiConfig { listen, tls: None, open: true, drain: config.dispatch.shutdown };
         let listener = api::serve(api_config, service, Arc::new(String::new), stopping.clone()).await?;
-        Ok(Self { api: listener.addr, listener, stopping })
+        Ok(Self { api: listener.addr, waiting: store.queued(), listener, store, stopping })
     }
 
-    /// Stops it.
+    /// Stops it: another may open the store when this returns.
     pub async fn close(self) {
         self.stopping.cancel();
         self.listener.stopped().await;
+        self.store.close().await;
     }
 }
 

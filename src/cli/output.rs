@@ -61,6 +61,13 @@ impl Output {
         Ok(())
     }
 
+    /// Bytes as they are, without an end of line.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes)?;
+        self.out.flush()?;
+        Ok(())
+    }
+
     /// A message as one line of JSON.
     pub(super) fn json<T: Named>(&mut self, message: &T) -> Result<(), Failure> {
         self.line_now(&json::write(message))

@@ -8,6 +8,7 @@ mod harness;
 
 mod back_pressure;
 mod bad_input;
+mod bench;
 mod breaker_failover;
 mod cancel_race;
 mod chat_stream;

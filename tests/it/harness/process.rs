@@ -33,6 +33,14 @@ fn under(folder: &Path, by: &[&str]) -> Command {
     command
 }
 
+/// Runs a command to its end.
+async fn end(mut command: Command) -> (Option<i32>, String, String) {
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = within("the end of a command", output).await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
 impl TestProcess {
     /// Starts it over this folder and waits until it listens.
     pub(crate) async fn start(folder: &Path, toml: &str) -> Self {
@@ -110,10 +118,15 @@ impl TestProcess {
     ) -> (Option<i32>, String) {
         let mut command = hly(folder);
         command.args(arguments).envs(variables.iter().copied());
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
-        let output = within("the end of a command", output).await.unwrap();
-        let text = [output.stderr, output.stdout].concat();
-        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+        let (code, output, error) = end(command).await;
+        (code, error + &output)
+    }
+
+    /// [`TestProcess::run`], with what it wrote to standard output before that.
+    pub(crate) async fn output(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = hly(folder);
+        command.args(arguments);
+        end(command).await
     }
 }
 
