@@ -82,8 +82,6 @@ pub struct App {
     pub api: SocketAddr,
     /// Where the edge listens.
     pub edge: SocketAddr,
-    /// Messages that waited in the store when it was opened.
-    pub waiting: i64,
     /// The use cases, for callers in the same process.
     pub service: Service,
     listeners: Vec<Running>,
@@ -104,7 +102,6 @@ impl App {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         secure(config)?;
         let store = open(config).await?;
-        let waiting = store.queued();
         let (ids, clock) = (Arc::new(IdGenerator::new(store.node())), store.clock());
         let metrics = Arc::new(Metrics::default());
         let receipts = Receipts::new(store.clone(), ids.clone(), clock.clone(), metrics.clone());
@@ -154,7 +151,6 @@ impl App {
         Ok(Self {
             api: api.addr,
             edge: edge.addr,
-            waiting,
             service,
             listeners: vec![api, edge],
             store,

@@ -8,16 +8,22 @@ use crate::harness::TestProcess;
 async fn every_measured_message_arrives_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
-    let (code, out, error) =
-        TestProcess::output(folder.path(), &["bench", "http", "smtp", "--count", "300", "--dir", path, "--json"])
-            .await;
+    let (code, out, error) = TestProcess::output(
+        folder.path(),
+        &["bench", "http", "smtp", "--count", "300", "--dir", path, "--json"],
+    )
+    .await;
     assert_eq!(code, Some(0), "{error}");
     let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<_> = lines.iter().map(|line| line["case"].as_str().unwrap()).collect();
     assert_eq!(names, ["store", "disk_sync", "http, unary to the gateway", "smtp, batches to the relay"]);
     assert_eq!(lines[0]["durability"], "synchronous=FULL");
     for line in &lines[2..] {
-        assert_eq!((&line["n"], &line["distinct"], &line["dup"]), (&300.into(), &300.into(), &0.into()), "{line}");
+        assert_eq!(
+            (&line["n"], &line["distinct"], &line["dup"]),
+            (&300.into(), &300.into(), &0.into()),
+            "{line}"
+        );
         assert!(line["p99_us"].as_u64() >= line["p50_us"].as_u64(), "{line}");
     }
 }

@@ -231,7 +231,7 @@ from = "bench@example.test"
             Ok::<_, Failure>(client.messages().find(client.request(request)).await?.into_inner().messages)
         };
         let found = found.await;
-        let waiting = desk.waiting;
+        let waiting = desk.waiting.unwrap_or(0);
         desk.stop.await;
         if waiting > 0 {
             let text = format!(
