@@ -33,6 +33,9 @@ url = "$url"
 filter = "warn"
 [limits]
 queue_depth = 10000000
+tenant_queue_depth = 10000000
+queue_bytes = "64GiB"
+tenant_queue_bytes = "64GiB"
 [[provider]]
 name = "gateway"
 kind = "http"

@@ -78,8 +78,6 @@ pub struct App {
     pub api: SocketAddr,
     /// Where the edge listens.
     pub edge: SocketAddr,
-    /// Messages that waited in the store when it was opened.
-    pub waiting: i64,
     /// The use cases, for callers in the same process.
     pub service: Service,
     listeners: Vec<Running>,
@@ -101,7 +99,6 @@ impl App {
         secure(config)?;
         let store = open(config).await?;
         store.govern(governing(config));
-        let waiting = store.queued();
         let (ids, clock) = (Arc::new(IdGenerator::new(store.node())), store.clock());
         let metrics = Arc::new(Metrics::default());
         let receipts = Receipts::new(store.clone(), ids.clone(), clock.clone(), metrics.clone());
@@ -158,7 +155,6 @@ impl App {
         Ok(Self {
             api: api.addr,
             edge: edge.addr,
-            waiting,
             service,
             listeners: vec![api, edge],
             store,

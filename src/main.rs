@@ -58,11 +58,11 @@ impl Host for Program {
         match part {
             Part::Whole => {
                 let app = App::start(&config).await.map_err(failure)?;
-                Ok(Started { api: app.api, waiting: app.waiting, stop: Box::pin(app.stop()) })
+                Ok(Started { api: app.api, waiting: None, stop: Box::pin(app.stop()) })
             }
             Part::Desk => {
                 let desk = Desk::open(&config).await.map_err(failure)?;
-                Ok(Started { api: desk.api, waiting: desk.waiting, stop: Box::pin(desk.close()) })
+                Ok(Started { api: desk.api, waiting: Some(desk.waiting), stop: Box::pin(desk.close()) })
             }
         }
     }

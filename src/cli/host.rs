@@ -20,8 +20,8 @@ pub enum Part {
 pub struct Started {
     /// Where its API listens.
     pub api: SocketAddr,
-    /// Messages that waited in the store when it was opened, of all tenants.
-    pub waiting: i64,
+    /// Of a desk: messages that wait in the store, of all tenants.
+    pub waiting: Option<i64>,
     /// Stops it.
     pub stop: Pin<Box<dyn Future<Output = ()>>>,
 }

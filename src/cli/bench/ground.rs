@@ -183,6 +183,9 @@ filter = "warn"
 
 [limits]
 queue_depth = 10000000
+tenant_queue_depth = 10000000
+queue_bytes = "64GiB"
+tenant_queue_bytes = "64GiB"
 
 [[provider]]
 name = "dev"
@@ -231,7 +234,7 @@ from = "bench@example.test"
             Ok::<_, Failure>(client.messages().find(client.request(request)).await?.into_inner().messages)
         };
         let found = found.await;
-        let waiting = desk.waiting;
+        let waiting = desk.waiting.unwrap_or(0);
         desk.stop.await;
         if waiting > 0 {
             let text = format!(

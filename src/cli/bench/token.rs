@@ -208,11 +208,4 @@ mod tests {
         assert_eq!((arrivals.distinct, arrivals.repeats, arrivals.times.len()), (3, 1, 3));
         assert_eq!((lot.len(), before.distinct()), (3, 0));
     }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_does_not_come_is_not_waited_for_without_end() {
-        let lot = Tokens::new().lot(2);
-        lot.settle().await;
-        assert_eq!(lot.distinct(), 0);
-    }
 }
