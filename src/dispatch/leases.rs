@@ -60,6 +60,7 @@ pub(super) async fn sweep(inner: Arc<Inner>) {
             () = inner.stop.cancelled() => return,
             _ = tick.tick() => {}
         }
+        inner.slots.share_rates(u32::try_from(inner.store.nodes()).unwrap_or(u32::MAX));
         match inner.store.sweep(inner.now(), false).await {
             Ok(swept) if swept.released > 0 => {
                 inner.metrics.released.inc_by(swept.released as u64);

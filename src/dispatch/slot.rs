@@ -166,7 +166,12 @@ impl Slot {
         self.nodes.load(Ordering::Relaxed)
     }
 
-    /// Among how many nodes its rates are shared.
+    /// The places of this node: its share of those that the provider bears now.
+    fn share_of_places(&self, health: &Health, now: Timestamp) -> usize {
+        (health.pace.places(now, self.max_in_flight) / self.nodes() as usize).max(1)
+    }
+
+    /// Among how many nodes its rates and its places are shared.
     pub(super) fn share_rates(&self, nodes: u32) {
         self.nodes.store(nodes.max(1), Ordering::Relaxed);
     }
@@ -188,7 +193,7 @@ impl Slot {
             paused_reason: paused_until.and(health.reason).map(str::to_owned),
             last_error: health.last_error.clone(),
             rate: every.map(|every| 1.0 / every.as_secs_f64()),
-            places: health.pace.places(now, self.max_in_flight),
+            places: self.share_of_places(&health, now),
         }
     }
 
@@ -270,7 +275,7 @@ impl Slot {
         if health.shut_until(now).is_some() {
             return None;
         }
-        let (places, nodes) = (health.pace.places(now, self.max_in_flight), self.nodes());
+        let (places, nodes) = (self.share_of_places(&health, now), self.nodes());
         let every = health.bucket.as_ref().map(|(every, _)| health.pace.stretch(now, *every * nodes));
         let free = |(bucket, every): (&(Duration, Bucket), Duration)| bucket.1.free_at(every) <= now;
         if !health.bucket.as_ref().zip(every).is_none_or(free) {

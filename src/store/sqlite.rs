@@ -128,6 +128,29 @@ mod dialect {
         true
     }
 
+    /// Transactions between two looks at the length of the log.
+    const LOOK: u32 = 16;
+    /// Pages of the log (4 KiB each) that are too many: 16 MiB.
+    const LONG: i64 = 4_000;
+
+    /// What is to be done between transactions: brings what the log (WAL) holds into the database when there is much of it.
+    ///
+    /// # Errors
+    /// When the disk does not keep it.
+    pub(super) async fn tend(conn: &mut Conn, transactions: u32) -> Result<(), StoreError> {
+        if !transactions.is_multiple_of(LOOK) {
+            return Ok(());
+        }
+        // https://sqlite.org/pragma.html#pragma_wal_checkpoint: busy, pages in the log, pages brought over.
+        let look = "PRAGMA wal_checkpoint(NOOP)";
+        let (_, pages, done): (i64, i64, i64) =
+            sqlx::query_as(look).fetch_one(&mut *conn).await.map_err(error)?;
+        if pages - done > LONG {
+            sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(conn).await.map_err(error)?;
+        }
+        Ok(())
+    }
+
     /// The other processes over the database: none.
     pub(super) struct Peers;
 
@@ -214,7 +237,8 @@ impl Sqlite {
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(512)
             .pragma("cache_size", "-16384")
-            .pragma("wal_autocheckpoint", "4000")
+            // The writer does it: SQLite itself says nothing when the disk does not keep what a checkpoint wrote.
+            .pragma("wal_autocheckpoint", "0")
             .pragma("temp_store", "memory")
             .with_regexp();
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(database)?;

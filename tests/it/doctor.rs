@@ -58,7 +58,7 @@ const CASES: &[(&[&str], &str)] = &[
     (&["UPDATE message SET status = 'READ'"], "a status that is not what their facts make"),
     (&["INSERT INTO message_part VALUES (5, 0, NULL, 'text/html', NULL, 'x')"], "parts belong to no message"),
     (
-        &["INSERT INTO queue VALUES (5, 'default', 'EMAIL', 1, 0, 1, 0, 0, 0, 2000000000000000, 0)"],
+        &["INSERT INTO queue VALUES (5, 'default', 'EMAIL', 1, 0, 1, 0, 0, 0, 2000000000000000, 0, 0, 0)"],
         "belong to no message",
     ),
     (&["DROP INDEX queue_due"], "the index queue_due is missing"),
@@ -106,7 +106,7 @@ async fn a_row_that_cannot_be_read_holds_up_nobody() {
         app.api.reach(&id, Status::Sent).await;
         // The channel's loop has looked into the queue before it could claim this one.
         let mut later = to(Channel::Email, "eve@example.test");
-        later.scheduled_at = at(std::time::Duration::from_millis(1_500));
+        later.scheduled_at = at(std::time::Duration::from_millis(3_500));
         let id = app.api.send(later).await.id;
         app.api.reach(&id, Status::Sent).await;
         let folder = app.stop().await;

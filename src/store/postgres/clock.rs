@@ -31,14 +31,13 @@ impl DbClock {
         Ok(clock)
     }
 
-    /// What `zero` should be: the middle between asking and hearing.
+    /// What `zero` should be: as if the database had looked at its clock the moment its answer came. So this clock may be behind by
+    /// the time of an answer, and is never ahead: nothing is early by it.
     async fn ask(&self, conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
-        let before = self.made.elapsed();
         let now: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
             .fetch_one(conn)
             .await?;
-        let middle = (before + self.made.elapsed()) / 2;
-        Ok(now - i64::try_from(middle.as_micros()).unwrap_or(i64::MAX))
+        Ok(now - i64::try_from(self.made.elapsed().as_micros()).unwrap_or(i64::MAX))
     }
 
     /// Asks again.

@@ -177,6 +177,11 @@ impl Link {
     }
 }
 
+/// What is to be done between transactions: the server does it.
+pub(super) async fn tend(_conn: &mut Conn, _transactions: u32) -> Result<(), StoreError> {
+    Ok(())
+}
+
 /// Whether a connection can be used again after a failure: it answers, and no transaction is open on it.
 pub(super) async fn recovered(conn: &mut Conn) -> bool {
     let rolled_back = sqlx::raw_sql("ROLLBACK").execute(conn);

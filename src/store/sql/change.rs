@@ -7,6 +7,7 @@ use super::{
     super::dialect,
     bulk::{Bulk, Conn, Script},
     insert::{self, Place, Tried},
+    parked,
     rows::{Reader, full_row, place_columns, reporting_number, state_columns},
 };
 use crate::{
@@ -327,43 +328,10 @@ pub(in super::super) async fn changes(
         }
         results.push(result);
     }
-    unpark(conn, changes, after).await?;
+    parked::free(conn, changes, after).await?;
     retire(conn, changes, after).await?;
     rows.save(conn, script, after).await?;
     Ok(results)
-}
-
-/// Receipts that came before their message's provider id was known can be applied now.
-async fn unpark(conn: &mut Conn, changes: &[&Change], after: &mut After) -> Result<(), StoreError> {
-    let ids: Vec<(&str, &str)> = changes
-        .iter()
-        .filter_map(|change| change.attempt.as_ref())
-        .filter_map(|attempt| Some((attempt.provider.as_str(), attempt.provider_message_id.as_deref()?)))
-        .collect();
-    // Another node may have parked some.
-    if ids.is_empty() || !(after.parked || dialect::SHARED) {
-        return Ok(());
-    }
-    let parked: Option<i64> = sqlx::query_scalar("SELECT id FROM receipt WHERE state = 2 LIMIT 1")
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(dialect::error)?;
-    after.parked = parked.is_some();
-    if parked.is_none() {
-        return Ok(());
-    }
-    for (provider, id) in ids {
-        let freed = sqlx::query(
-            "UPDATE receipt SET state = 0 WHERE state = 2 AND provider = $1 AND provider_message_id = $2",
-        )
-        .bind(provider.to_owned())
-        .bind(id.to_owned())
-        .execute(&mut *conn)
-        .await
-        .map_err(dialect::error)?;
-        after.receipts |= freed.rows_affected() > 0;
-    }
-    Ok(())
 }
 
 async fn retire(conn: &mut Conn, changes: &[&Change], after: &mut After) -> Result<(), StoreError> {

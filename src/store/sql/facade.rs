@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::{Db, dialect},
     bulk::Conn,
+    cache::ContactCache,
     read,
     writer::{Answer, Work, Writer},
 };
@@ -38,9 +38,6 @@ use crate::{
 
 pub(in super::super) type Pool = sqlx::Pool<Db>;
 
-/// Contacts kept in memory at most.
-const CONTACTS: usize = 10_000;
-
 /// A store in an SQL database.
 pub struct SqlStore {
     writer: Writer,
@@ -58,19 +55,6 @@ impl std::fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqlStore").finish_non_exhaustive()
     }
-}
-
-/// Contacts that were read lately. Dropped as a whole when one changes: writes are rare beside reads.
-#[derive(Default)]
-struct ContactCache {
-    known: Mutex<Known>,
-}
-
-/// What is known as of a generation of the contacts.
-#[derive(Default)]
-struct Known {
-    generation: u64,
-    contacts: HashMap<(Tenant, String), Arc<Contact>>,
 }
 
 impl SqlStore {
@@ -409,42 +393,5 @@ impl Store for SqlStore {
         self.pool.close().await;
         self.writer.close().await;
         self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
-
-impl ContactCache {
-    /// Those that are known as of this generation, and the ids of the others.
-    fn get<'i>(
-        &self,
-        generation: u64,
-        tenant: &Tenant,
-        ids: &[&'i str],
-    ) -> (Vec<Arc<Contact>>, Vec<&'i str>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.generation != generation {
-            *known = Known { generation, contacts: HashMap::new() };
-        }
-        let (mut found, mut missing) = (Vec::new(), Vec::new());
-        for id in ids {
-            match known.contacts.get(&(tenant.clone(), (*id).to_owned())) {
-                Some(contact) => found.push(contact.clone()),
-                None => missing.push(*id),
-            }
-        }
-        (found, missing)
-    }
-
-    /// Keeps what was read between two looks at the generation, unless a write came in between.
-    fn put(&self, before: u64, after: u64, contacts: &[Arc<Contact>]) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if before != after || known.generation != after {
-            return;
-        }
-        if known.contacts.len() + contacts.len() > CONTACTS {
-            known.contacts.clear();
-        }
-        for contact in contacts {
-            known.contacts.insert((contact.tenant.clone(), contact.id.clone()), contact.clone());
-        }
     }
 }

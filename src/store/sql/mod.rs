@@ -2,11 +2,13 @@
 
 pub(super) mod after;
 pub(super) mod bulk;
+pub(super) mod cache;
 pub(super) mod change;
 pub(super) mod entities;
 pub(super) mod facade;
 pub(super) mod insert;
 pub(super) mod load;
+pub(super) mod parked;
 pub(super) mod quarantine;
 pub(super) mod queue;
 pub(super) mod read;
@@ -14,5 +16,6 @@ pub(super) mod receipts;
 pub(super) mod rewrite;
 pub(super) mod rows;
 pub(super) mod signals;
+pub(super) mod transaction;
 pub(super) mod value;
 pub(super) mod writer;

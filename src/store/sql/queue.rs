@@ -12,7 +12,7 @@ use super::{
     super::dialect,
     bulk::{Bulk, Conn, Script},
     change::{After, Rows},
-    quarantine, receipts,
+    parked, quarantine,
     rows::{Reader, content_columns, message, state_columns},
 };
 use crate::{
@@ -361,7 +361,7 @@ pub(in super::super) async fn sweep(
     .fetch_all(&mut *conn)
     .await
     .map_err(dialect::error)?;
-    receipts::look_again(conn, now, after).await?;
+    parked::look_again(conn, now, after).await?;
     let mut rows = Rows::default();
     let (limits, mut aside) = (after.limits, Vec::new());
     let by = By { now, actor: "system", limits: &limits };

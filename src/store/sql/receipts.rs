@@ -1,6 +1,6 @@
 //! Receipts: stored as they come, applied in the order in which they came.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     super::dialect,
@@ -204,35 +204,6 @@ pub(in super::super) async fn apply(
     rows.save(conn, &mut script, after).await?;
     script.flush(conn).await?;
     Ok(done)
-}
-
-/// How long a receipt waits for its message.
-const PARKED: Duration = Duration::from_secs(72 * 3600);
-
-/// Looks again for the messages of parked receipts: a report and the answer that names its message may be written by two nodes
-/// that do not see each other. What waited too long is of no effect.
-pub(in super::super) async fn look_again(
-    conn: &mut Conn,
-    now: Timestamp,
-    after: &mut After,
-) -> Result<(), StoreError> {
-    if !(after.parked || dialect::SHARED) {
-        return Ok(());
-    }
-    let found = sqlx::query(
-        "UPDATE receipt SET state = 0 WHERE state = 2 AND EXISTS (SELECT 1 FROM attempt WHERE \
-         attempt.provider = receipt.provider AND attempt.provider_message_id = receipt.provider_message_id)",
-    )
-    .execute(&mut *conn)
-    .await
-    .map_err(dialect::error)?;
-    after.receipts |= found.rows_affected() > 0;
-    sqlx::query("UPDATE receipt SET state = 3 WHERE state = 2 AND received_at < $1")
-        .bind(now.minus(PARKED).0)
-        .execute(conn)
-        .await
-        .map(drop)
-        .map_err(dialect::error)
 }
 
 async fn waiting(conn: &mut Conn, limit: i64) -> Result<Vec<Stored>, StoreError> {

@@ -3,7 +3,6 @@
 //! A caller that goes away changes nothing: its work is done here, and a message that was claimed at the door is handed over here.
 
 use std::{
-    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -12,20 +11,12 @@ use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    super::dialect,
-    bulk::{Conn, Script},
-    change::{self, After},
-    entities,
-    insert::{self, Place},
-    queue, receipts, rewrite,
-    signals::Signals,
-};
+use super::{super::dialect, after::After, bulk::Conn, signals::Signals, transaction::fill};
 use crate::{
-    model::{Timestamp, event::NewEvent, ids::MessageId, verbs::Wait},
+    model::{Timestamp, ids::MessageId},
     store::{
         Accept, Ack, ApiKey, Applied, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite, Effects,
-        NewMessage, NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, Turn, load::Load,
+        NewReceipt, Record, RequestKey, Rewrite, StoreError, Swept, load::Load,
     },
 };
 
@@ -66,9 +57,10 @@ pub(in super::super) enum Answer {
     Count(u64),
 }
 
-struct Job {
-    work: Work,
-    answer: Option<Result<Answer, StoreError>>,
+/// Work with somebody who waits for what comes of it.
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) answer: Option<Result<Answer, StoreError>>,
     reply: Option<oneshot::Sender<Result<Answer, StoreError>>>,
 }
 
@@ -120,7 +112,7 @@ async fn write(
     closing: CancellationToken,
 ) {
     let mut jobs = Vec::with_capacity(GROUP);
-    let mut held = Some(conn);
+    let (mut held, mut transactions) = (Some(conn), 0u32);
     loop {
         let count = tokio::select! {
             biased;
@@ -140,7 +132,17 @@ async fn write(
                 }
             },
         };
-        match group(conn, &mut jobs, &signals).await {
+        transactions = transactions.wrapping_add(1);
+        let mut done = group(conn, &mut jobs, &signals).await;
+        if done.is_ok()
+            && let Err(error) = dialect::tend(conn, transactions).await
+        {
+            match signals.failed(error) {
+                broken @ StoreError::Broken(_) => done = Err(broken),
+                error => tracing::error!(%error, "what was written cannot be brought into the database yet"),
+            }
+        }
+        match done {
             Ok(()) => {}
             Err(broken @ StoreError::Broken(_)) => {
                 // No more is written, and nothing is closed, for that would sync the file once more: the system has reported the
@@ -273,166 +275,4 @@ async fn transact(conn: &mut Conn, jobs: &mut [Job], signals: &Signals) -> Resul
         Ok(done) => done.map(|()| after),
         Err(_) => Err(StoreError::Unavailable("the database does not answer".to_owned())),
     }
-}
-
-/// The transaction itself. Its ends travel with what is between them: a transaction that only accepts a few messages is one way to
-/// the database.
-async fn fill(
-    conn: &mut Conn,
-    jobs: &mut [Job],
-    signals: &Signals,
-    after: &mut After,
-) -> Result<(), StoreError> {
-    let mut script = Script::default();
-    script.say(conn, dialect::BEGIN).await?;
-    accepts(conn, &mut script, jobs, signals, after).await?;
-    changes(conn, &mut script, jobs, after).await?;
-    for job in jobs.iter_mut().filter(|job| job.answer.is_none()) {
-        script.flush(conn).await?;
-        job.answer = Some(other(conn, &job.work, signals, after).await?);
-    }
-    script.say(conn, "COMMIT").await?;
-    script.flush(conn).await
-}
-
-async fn accepts(
-    conn: &mut Conn,
-    script: &mut Script,
-    jobs: &mut [Job],
-    signals: &Signals,
-    after: &mut After,
-) -> Result<(), StoreError> {
-    let accepts: Vec<&Accept> = jobs
-        .iter()
-        .filter_map(|job| if let Work::Accept(accept) = &job.work { Some(accept) } else { None })
-        .collect();
-    if accepts.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<&RequestKey> = accepts.iter().filter_map(|accept| accept.request.as_ref()).collect();
-    if !keys.is_empty() {
-        script.flush(conn).await?;
-    }
-    let mut acks = insert::requests(conn, &keys).await?.into_iter();
-    let (mut answers, mut new): (Vec<Result<Ack, StoreError>>, Vec<&NewMessage>) = (Vec::new(), Vec::new());
-    for accept in &accepts {
-        let ack = accept.request.as_ref().and_then(|_| acks.next()).unwrap_or(Ok(Ack::Done));
-        if matches!(ack, Ok(Ack::Done)) {
-            new.extend(&accept.messages);
-        }
-        answers.push(ack);
-    }
-    insert::messages(conn, script, &new).await?;
-    let (places, events) = arrange(&new, signals, after);
-    insert::places(conn, script, &places).await?;
-    insert::events(conn, script, &events).await?;
-    after.log |= !events.is_empty();
-    let waiting = jobs.iter_mut().filter(|job| matches!(job.work, Work::Accept(_)));
-    for (job, ack) in waiting.zip(answers) {
-        job.answer = Some(ack.map(Answer::Ack));
-    }
-    Ok(())
-}
-
-/// The places of new messages: claimed at the door where there is room, ready otherwise.
-fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Place>, Vec<NewEvent>) {
-    let mut places = Vec::with_capacity(new.len());
-    let mut events = Vec::with_capacity(new.len() * 2);
-    let mut full = HashSet::new();
-    for new in new {
-        events.extend(new.events.iter().cloned());
-        let state = &new.message.state;
-        let (Some(queued), Some(channel)) = (&new.queued, state.channel) else { continue };
-        let mut queued = queued.clone();
-        let due = state.facts.queued.is_some();
-        let taker = signals.taker.get().filter(|_| due);
-        let turn = taker.map_or(Turn::Free, |taker| taker.book(channel, state.sender.as_deref()));
-        queued.paced = turn != Turn::Free;
-        if let Turn::At(at) = turn {
-            queued.due_at = at;
-            after.wake(channel);
-            places.push(change::place(state, channel, &queued));
-            continue;
-        }
-        let slot = taker.filter(|_| !full.contains(&(channel, state.priority)));
-        match slot.map(|taker| taker.reserve(channel, state.priority)) {
-            Some(Some((slot, lease))) => {
-                queued.wait = Wait::Leased;
-                queued.epoch += 1;
-                queued.due_at = queued.due_at.plus(lease);
-                after.slots.push((slot, Claimed { message: new.message.clone(), queued: queued.clone() }));
-            }
-            Some(None) => {
-                full.insert((channel, state.priority));
-                after.wake(channel);
-            }
-            None => after.wake(channel),
-        }
-        after.joins(&state.tenant, &queued);
-        places.push(change::place(state, channel, &queued));
-    }
-    (places, events)
-}
-
-async fn changes(
-    conn: &mut Conn,
-    script: &mut Script,
-    jobs: &mut [Job],
-    after: &mut After,
-) -> Result<(), StoreError> {
-    let changes: Vec<&Change> = jobs
-        .iter()
-        .filter_map(|job| if let Work::Change(change) = &job.work { Some(&**change) } else { None })
-        .collect();
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let results = change::changes(conn, script, &changes, after).await?;
-    let waiting = jobs.iter_mut().filter(|job| matches!(job.work, Work::Change(_)));
-    for (job, result) in waiting.zip(results) {
-        job.answer = Some(result.map(Answer::Changed));
-    }
-    Ok(())
-}
-
-async fn other(
-    conn: &mut Conn,
-    work: &Work,
-    signals: &Signals,
-    after: &mut After,
-) -> Result<Result<Answer, StoreError>, StoreError> {
-    let unit = Answer::Count(0);
-    Ok(match work {
-        Work::Accept(_) | Work::Change(_) => Ok(unit),
-        Work::Rewrite(work) => rewrite::rewrite(conn, work, after).await?.map(Answer::Changed),
-        Work::Claim(work) => {
-            let mut turns = std::mem::take(&mut *signals.turns());
-            let claimed = queue::claim(conn, work, &mut turns, after).await;
-            *signals.turns() = turns;
-            Ok(Answer::Claimed(claimed?))
-        }
-        Work::Renew(leases, until) => queue::renew(conn, leases, *until).await.map(|()| unit),
-        Work::Sweep(now, all) => Ok(Answer::Swept(queue::sweep(conn, *now, *all, after).await?)),
-        Work::Release(leases, now) => Ok(Answer::Swept(queue::release(conn, leases, *now, after).await?)),
-        Work::Probe(now) => entities::probe(conn, *now, after).await.map(|()| Ok(unit))?,
-        Work::PutReceipts(new) => match receipts::take(conn, new, after).await {
-            // Whatever is wrong with a stored row, what the vendor said is kept.
-            Err(StoreError::Corrupt(problem)) => {
-                tracing::error!(problem, "receipts cannot be applied yet");
-                receipts::keep(conn, new, after).await.map(|()| unit)
-            }
-            taken => taken.map(|()| unit),
-        },
-        Work::ApplyReceipts(now, limit) => {
-            Ok(Answer::Applied(receipts::apply(conn, *now, *limit, after).await?))
-        }
-        Work::Effects(work) => entities::effects(conn, work, after).await?.map(|()| unit),
-        Work::Contact(work) => entities::contact(conn, work, after).await?.map(Answer::Ack),
-        Work::Device(work) => entities::device(conn, work, after).await?.map(Answer::Ack),
-        Work::Record(work, request) => {
-            entities::record(conn, work, request.as_ref(), after).await?.map(Answer::Ack)
-        }
-        Work::Key(key) => entities::key(conn, key).await.map(|()| unit),
-        Work::Purge(before) => Ok(Answer::Count(entities::purge(conn, before.0).await?)),
-    })
 }
