@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::harness::{
-    Clients, Gateway, Received, TestApp, reason, send_new, to,
+    Clients, Gateway, Received, TestApp, at, reason, send_new, to,
     vendors::{http, taken},
 };
 
@@ -106,24 +106,23 @@ async fn a_tenant_fills_its_own_share_and_nobody_elses() {
 
 #[tokio::test]
 async fn bytes_count_as_messages_do() {
-    let answers = Arc::new(Semaphore::new(0));
-    let gateway = slow(&answers).await;
-    let toml = format!("[limits]\ntenant_queue_bytes = \"1MiB\"\n{}", http("slow", gateway.url(), ""));
-    let app = TestApp::start(&toml).await;
+    let toml = "[limits]\ntenant_queue_bytes = \"1MiB\"\n";
+    let app = TestApp::start(toml).await;
     let loud = key(&app.api, "loud").await;
-    app.api.messages().send(by(&loud, 600_000)).await.unwrap();
-    let (reason, ..) = refusal(&app.api.messages().send(by(&loud, 600_000)).await.unwrap_err());
+    // For later, so that it waits.
+    let later = |size| {
+        let mut request = by(&loud, size);
+        request.get_mut().scheduled_at = at(Duration::from_secs(3_600));
+        request
+    };
+    app.api.messages().send(later(600_000)).await.unwrap();
+    let (reason, ..) = refusal(&app.api.messages().send(later(600_000)).await.unwrap_err());
     assert_eq!(reason, "TENANT_QUEUE_FULL");
-    app.api.messages().send(by(&loud, 400_000)).await.unwrap();
-    let app = TestApp::start_in(
-        {
-            answers.add_permits(2);
-            app.stop().await
-        },
-        &toml,
-    )
-    .await;
-    app.api.messages().send(by(&loud, 900_000)).await.unwrap();
+    app.api.messages().send(later(400_000)).await.unwrap();
+    // What waits is known again after a start.
+    let app = TestApp::start_in(app.stop().await, toml).await;
+    let (reason, ..) = refusal(&app.api.messages().send(later(100_000)).await.unwrap_err());
+    assert_eq!(reason, "TENANT_QUEUE_FULL");
 }
 
 /// Ten thousand messages from one tenant, as fast as they can be asked for, against a limit of fifty a second.

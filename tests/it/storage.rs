@@ -15,7 +15,7 @@ use tonic_health::pb::{
 use tonic_types::StatusExt;
 
 use crate::harness::{
-    TestApp, TestProcess, at, post, reason, send_new, to,
+    TestApp, TestProcess, at, on_sqlite, post, reason, send_new, to,
     vendors::{CALLBACKS, http, signed, sink},
     within,
 };
@@ -33,6 +33,10 @@ async fn integrity(folder: &Path) -> String {
 
 #[tokio::test]
 async fn below_the_watermark_new_work_is_refused_and_the_rest_goes_on() {
+    // It looks into the file.
+    if !on_sqlite() {
+        return;
+    }
     let app = TestApp::start("").await;
     let mut later = to(Channel::Email, "ann@example.test");
     later.scheduled_at = at(HOUR);
@@ -53,6 +57,10 @@ const LIMIT: usize = 4_096;
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_file_that_may_not_grow() {
+    // It looks into the file.
+    if !on_sqlite() {
+        return;
+    }
     let sink = sink().await;
     let folder = tempfile::tempdir().unwrap();
     let toml = http("sink", sink.url(), CALLBACKS);
@@ -109,6 +117,10 @@ async fn what_was_acknowledged_survives_a_file_that_may_not_grow() {
 /// Syncs that fail, by strace; where that is not installed there is nothing to make them fail with.
 #[tokio::test]
 async fn a_sync_that_fails_ends_the_process_and_the_next_one_has_everything() {
+    // It looks into the file.
+    if !on_sqlite() {
+        return;
+    }
     if !Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
         return;
     }
