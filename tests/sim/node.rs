@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use headlessly_communication::{
     dispatch::{
         Dispatcher, Settings,
-        slots::{Slot, Slots},
+        slots::{Slot, Slots, Terms},
     },
     hooks::{Hooks, Rules},
     metrics::Metrics,
     model::{Channel, ids::IdGenerator, retry::Backoff},
     receipts::Receipts,
     service::{
-        Deps, Service,
+        Deps, Limits, Service,
         providers::{Directory, Probe, ProviderStatus},
     },
     store::Store,
@@ -76,9 +76,7 @@ impl Node {
         let (ids, metrics) = (Arc::new(IdGenerator::new(number)), Arc::new(Metrics::default()));
         let slots = VENDORS.map(|vendor| {
             let road = Arc::new(Road::new(vendor, world.clone(), gate.clone()));
-            let mut slot = Slot::new(vendor.name, road, None);
-            slot.priority = vendor.priority;
-            slot
+            Slot::new(vendor.name, road, Terms { priority: vendor.priority, ..Terms::default() })
         });
         let slots = Slots::new(slots.into_iter().collect());
         let dispatcher =
@@ -92,7 +90,7 @@ impl Node {
             directory: Arc::new(Everybody),
             metrics,
             base_url: String::new(),
-            queue_depth: 10_000,
+            limits: Limits::NONE,
             stopping: stopping.clone(),
         });
         while dispatcher.start().await.is_err() {
@@ -110,8 +108,9 @@ impl Node {
         self.gate.kill();
         self.stopping.cancel();
         self.done.cancel();
-        // Only to end what would go on in vain.
-        self.dispatcher.stop(Duration::ZERO).await;
+        // Only to end what would go on in vain. What it asks of the store in the end is not answered any more.
+        let stop = self.dispatcher.stop(Duration::ZERO);
+        tokio::time::timeout(Duration::from_millis(1), stop).await.ok();
     }
 
     /// Ends as on SIGTERM.

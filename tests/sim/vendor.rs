@@ -10,7 +10,7 @@ use headlessly_communication::model::{
 };
 use headlessly_providers::contract::{
     Accepted, Capture, ChannelProvider, Dispatch, Fault, Profile, Receipt, ReceiptKind, ReceiptSource,
-    SendError,
+    Reconcile, SendError,
 };
 
 use crate::{
@@ -192,6 +192,10 @@ impl ChannelProvider for Road {
 
     async fn probe(&self) -> Result<(), SendError> {
         Ok(())
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
+        None
     }
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {
