@@ -13,7 +13,7 @@ use headlessly_communication::{
         ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
         limits::Limits,
         message::Message,
-        verbs::{Row, Wait},
+        verbs::{Outcome, Row, Step, Verdict, Wait},
     },
     store::{
         Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite,
@@ -120,6 +120,9 @@ impl Writes for Faulty {
     }
 
     async fn change(&self, change: Change) -> Result<Changed, StoreError> {
+        if let Step::Outcome(Outcome { verdict: Verdict::Paced { .. }, .. }) = &change.step {
+            self.world.note("paced", change.id.0, 0);
+        }
         self.call("change", change.id.0, self.model.change(change)).await
     }
 

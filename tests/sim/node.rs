@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use headlessly_communication::{
     dispatch::{
         Dispatcher, Settings,
-        slots::{Slot, Slots, Terms},
+        slots::{Slot, Slots},
     },
     hooks::{Hooks, Rules},
     metrics::Metrics,
-    model::{Channel, ids::IdGenerator, retry::Backoff},
+    model::{Channel, ids::IdGenerator, limits, retry::Backoff},
     receipts::Receipts,
     service::{
         Deps, Limits, Service,
@@ -67,16 +67,21 @@ fn settings() -> Settings {
     }
 }
 
+fn limits() -> limits::Limits {
+    limits::Limits { backoff: settings().backoff, ..limits::Limits::DEFAULT }
+}
+
 impl Node {
     /// Begins a life. The number of a node is in its ids.
     pub(crate) async fn start(world: &Arc<World>, number: u16, life: u64, several: bool) -> Arc<Self> {
         let gate = Arc::new(Gate::new(life));
         let store: Arc<dyn Store> = Arc::new(Faulty::new(world.clone(), gate.clone(), several));
+        store.govern(limits());
         let clock = store.clock();
         let (ids, metrics) = (Arc::new(IdGenerator::new(number)), Arc::new(Metrics::default()));
         let slots = VENDORS.map(|vendor| {
             let road = Arc::new(Road::new(vendor, world.clone(), gate.clone()));
-            Slot::new(vendor.name, road, Terms { priority: vendor.priority, ..Terms::default() })
+            Slot::new(vendor.name, road, vendor.terms(world))
         });
         let slots = Slots::new(slots.into_iter().collect());
         let dispatcher =
