@@ -130,6 +130,10 @@ async fn work(inner: &Inner, claimed: &Claimed, mut seat: Seat, way: &Way<'_>) {
     let (result, outcome) = if unsure(claimed, &slot) == Some(Ambiguity::Reconcile) {
         match look_up(&slot, &dispatch).await {
             Ok(Lookup::Found(accepted)) => (Ok(accepted), Some("FOUND")),
+            // What was true when it was looked up, somebody else may have changed since.
+            Ok(Lookup::NotThere) if claimed.queued.due_at <= inner.now() => {
+                return put_back(inner, claimed, Duration::ZERO).await;
+            }
             Ok(Lookup::NotThere) => (hand_off(&slot, &dispatch).await, None),
             Ok(Lookup::Unknown) => {
                 let now = inner.now();

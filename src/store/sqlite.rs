@@ -23,6 +23,7 @@ use super::{
 type Db = sqlx::Sqlite;
 
 mod examine;
+#[allow(clippy::duplicate_mod, reason = "one set of queries, compiled once for each database")]
 #[path = "sql/mod.rs"]
 mod sql;
 

@@ -16,6 +16,8 @@ pub(crate) struct New {
     pub(crate) draft: bool,
     pub(crate) sensitive: bool,
     pub(crate) parts: bool,
+    /// Its turn beside others of its sender: none, now, or in so many seconds.
+    pub(crate) turn: Option<u8>,
     /// The id of an earlier message instead of a new one.
     pub(crate) taken: bool,
     pub(crate) request: Request,
@@ -54,6 +56,7 @@ pub(crate) enum VerdictOp {
     Hold(u8),
     Fail(u8),
     Expire,
+    Paced(u8),
 }
 
 /// A change of one message.
@@ -116,6 +119,9 @@ pub(crate) enum Op {
         claims: Vec<u8>,
         until: u8,
     },
+    Release {
+        claims: Vec<u8>,
+    },
     Sweep {
         all: bool,
     },
@@ -158,7 +164,8 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn new() -> impl Strategy<Value = New> {
-    let times = (option::weighted(0.3, 0..40u8), option::weighted(0.2, 1..120u8));
+    let times =
+        (option::weighted(0.3, 0..40u8), option::weighted(0.2, 1..120u8), option::weighted(0.3, 0..1u8));
     let flags = (
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.2),
@@ -166,8 +173,21 @@ fn new() -> impl Strategy<Value = New> {
         prop::bool::weighted(0.04),
     );
     (0..2u8, 0..2u8, 0..3u8, times, flags, request()).prop_map(
-        |(tenant, channel, lane, (scheduled_in, expires_in), (draft, sensitive, parts, taken), request)| {
-            New { tenant, channel, lane, scheduled_in, expires_in, draft, sensitive, parts, taken, request }
+        |(tenant, channel, lane, times, (draft, sensitive, parts, taken), request)| {
+            let (scheduled_in, expires_in, turn) = times;
+            New {
+                tenant,
+                channel,
+                lane,
+                scheduled_in,
+                expires_in,
+                draft,
+                sensitive,
+                parts,
+                turn,
+                taken,
+                request,
+            }
         },
     )
 }
@@ -206,6 +226,7 @@ fn verdict() -> impl Strategy<Value = VerdictOp> {
         2 => (0..60u8).prop_map(VerdictOp::Hold),
         2 => (0..4u8).prop_map(VerdictOp::Fail),
         1 => Just(VerdictOp::Expire),
+        2 => (0..20u8).prop_map(VerdictOp::Paced),
     ]
 }
 
@@ -284,7 +305,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => rewrite(),
         8 => (0..2u8, 0..5u8).prop_map(|(channel, limit)| Op::Claim { channel, limit }),
         2 => (vec(0..6u8, 1..3), 0..90u8).prop_map(|(claims, until)| Op::Renew { claims, until }),
-        3 => prop::bool::weighted(0.3).prop_map(|all| Op::Sweep { all }),
+        2 => vec(0..6u8, 1..4).prop_map(|claims| Op::Release { claims }),
+        4 => prop::bool::weighted(0.5).prop_map(|all| Op::Sweep { all }),
         6 => vec(receipt(), 1..4).prop_map(Op::Receipts),
         3 => (1..9u8).prop_map(|limit| Op::Apply { limit }),
         2 => effects.prop_map(|(events, wrong_place, again)| Op::Effects { events, wrong_place, again }),

@@ -1,6 +1,12 @@
 //! From the small numbers of a trace to real calls: what was accepted, claimed and asked for so far.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use headlessly_communication::{
     model::{
@@ -8,11 +14,12 @@ use headlessly_communication::{
         crm::{About, Activity, Ticket, activity_on_sent, ticket_on_failed},
         event::{EventData, NewEvent, kind},
         ids::{ActivityId, EventId, IdGenerator, MessageId, Tenant, TicketId, entity_of, time_of},
+        limits::Limits,
         message::{Draft, Message},
         status::{Fact, Failure, Reason},
-        verbs::{Outcome, Step, Verdict, accepted, created},
+        verbs::{Outcome, Queued, Step, Verdict, accepted, created},
     },
-    store::{Accept, Change, Claimed, NewAttempt, NewMessage, NewReceipt, RequestKey},
+    store::{Accept, Change, Claimed, NewAttempt, NewMessage, NewReceipt, RequestKey, Slot, Taker, Turn},
 };
 use headlessly_providers::contract::Attachment;
 
@@ -23,6 +30,40 @@ const CHANNELS: [Channel; 2] = [Channel::Email, Channel::Sms];
 const PRIORITIES: [Priority; 3] = [Priority::Transactional, Priority::Normal, Priority::Bulk];
 /// The provider of all tries.
 pub(crate) const PROVIDER: &str = "one";
+
+/// Gives every sender the turn that is in its name. It has no places.
+#[derive(Default)]
+pub(crate) struct Turns {
+    now: AtomicI64,
+}
+
+impl Turns {
+    /// A sender whose turn is in so many seconds.
+    fn sender(count: u8) -> String {
+        format!("turn {count}")
+    }
+
+    pub(crate) fn at(&self, now: Timestamp) {
+        self.now.store(now.0, Ordering::Relaxed);
+    }
+}
+
+impl Taker for Turns {
+    fn reserve(&self, _channel: Channel, _priority: Priority) -> Option<(Slot, Duration)> {
+        None
+    }
+
+    fn book(&self, _channel: Channel, sender: Option<&str>) -> Turn {
+        let count = sender.and_then(|sender| sender.strip_prefix("turn ")?.parse().ok());
+        match count {
+            None => Turn::Free,
+            Some(0) => Turn::Now,
+            Some(count) => Turn::At(Timestamp(self.now.load(Ordering::Relaxed)).plus(seconds(count))),
+        }
+    }
+
+    fn wake(&self, _channel: Channel) {}
+}
 
 /// A claim that was made, and the try that ended it.
 pub(crate) struct Held {
@@ -132,7 +173,7 @@ impl World {
         };
         Draft {
             channel: Some(channel(new.channel)),
-            sender: Some(contact(0)),
+            sender: Some(new.turn.map_or_else(|| contact(0), Turns::sender)),
             recipient: Some("somebody".to_owned()),
             body: "hello".to_owned(),
             html_body: new.parts.then(|| "<p>hello".to_owned()),
@@ -155,7 +196,9 @@ impl World {
         let (queued, events) = if new.draft {
             (None, vec![created(&message.state, time_of(id), "user_trace")])
         } else {
-            let (queued, events) = accepted(&mut message.state, self.now, "user_trace", None);
+            let (queued, events) =
+                accepted(&mut message.state, self.now, "user_trace", None, &Limits::DEFAULT);
+            let queued = Queued { bytes: message.bytes(), ..queued };
             (Some(queued), events)
         };
         let request = self.key(&tenant, "Message.Send", new.request);
@@ -204,6 +247,7 @@ impl World {
             VerdictOp::Hold(count) => Verdict::Hold { until: self.later(*count) },
             VerdictOp::Fail(reason) => Verdict::Fail(self.failure(*reason, self.now)),
             VerdictOp::Expire => Verdict::Expire,
+            VerdictOp::Paced(count) => Verdict::Paced { at: self.later(*count) },
         }
     }
 

@@ -43,6 +43,9 @@ pub(crate) fn met(world: &World) {
     let (data, books) = (world.shared.data(), world.books());
     for message in data.messages.values() {
         world.note(message.state.status().as_str(), message.state.id.0, message.state.generation.into());
+        if let Some(failure) = &message.state.facts.failed {
+            world.note(failure.reason.as_str(), message.state.id.0, 0);
+        }
         if message.state.generation > 1 {
             world.note("generation", message.state.id.0, 0);
         }
@@ -83,6 +86,7 @@ fn one(data: &Data, books: &Books, message: &Message, found: &mut Vec<String>) {
     let (id, status) = (state.id, state.status());
     let takes = books.takes.get(&(id, state.generation)).map_or(&[][..], Vec::as_slice);
     let ever = (1..=state.generation).any(|generation| books.takes.contains_key(&(id, generation)));
+    let generation = i64::from(state.generation);
     let reported = books.reported.contains(&id);
     // What names neither our id nor one that a recorded try knows is about nobody.
     let known = |vendor_id: &str| {
@@ -121,6 +125,11 @@ fn one(data: &Data, books: &Books, message: &Message, found: &mut Vec<String>) {
     let bounced = state.channel == Some(Channel::Email) && state.facts.failed.is_some();
     if current("DELIVERED") && !bounced && !matches!(status, Status::Delivered | Status::Read) {
         wrong("a vendor told that it was delivered");
+    }
+    let claims = books.claimed.keys().filter(|(of, epoch)| *of == id && epoch >> 32 == generation - 1);
+    let poison = state.facts.failed.as_ref().is_some_and(|failure| failure.reason == Reason::Poison);
+    if poison && claims.count() < 3 {
+        wrong("it was taken out before it was lost three times");
     }
     let undelivered =
         state.facts.failed.as_ref().is_some_and(|failure| failure.reason == Reason::Undelivered);

@@ -11,15 +11,17 @@ use headlessly_communication::{
         crm::{About, Activity, Ticket},
         event::Event,
         ids::{ActivityId, ApiKeyId, EventId, MessageId, Tenant, TicketId},
+        limits::Limits,
         message::Message,
-        verbs::{Row, Wait},
+        verbs::{Outcome, Row, Step, Verdict, Wait},
     },
     store::{
         Accept, Ack, ApiKey, Applied, Attempt, Change, Changed, Claim, Claimed, ContactWrite, DeviceWrite,
         Effects, EventQuery, FindQuery, NewReceipt, Page, QueueDepth, Reads, ReceiptRow, Record, RequestKey,
-        Rewrite, Store, StoreError, Swept, Taker, Writes,
+        Rewrite, Store, StoreError, Swept, Taker, Writes, load::Load,
     },
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     gate::Gate,
@@ -118,6 +120,9 @@ impl Writes for Faulty {
     }
 
     async fn change(&self, change: Change) -> Result<Changed, StoreError> {
+        if let Step::Outcome(Outcome { verdict: Verdict::Paced { .. }, .. }) = &change.step {
+            self.world.note("paced", change.id.0, 0);
+        }
         self.call("change", change.id.0, self.model.change(change)).await
     }
 
@@ -141,6 +146,14 @@ impl Writes for Faulty {
     async fn sweep(&self, now: Timestamp, all: bool) -> Result<Swept, StoreError> {
         let all = all && !self.several;
         self.call("sweep", i64::from(all), self.model.sweep(now, all)).await
+    }
+
+    async fn release(&self, leases: Vec<(MessageId, i64)>, now: Timestamp) -> Result<usize, StoreError> {
+        self.call("release", leases.len() as i64, self.model.release(leases, now)).await
+    }
+
+    async fn probe(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.call("probe", 0, self.model.probe(now)).await
     }
 
     async fn put_receipts(&self, receipts: Vec<NewReceipt>) -> Result<(), StoreError> {
@@ -275,6 +288,30 @@ impl Store for Faulty {
 
     fn queued(&self) -> i64 {
         self.model.queued()
+    }
+
+    fn load(&self) -> &Arc<Load> {
+        self.model.load()
+    }
+
+    fn govern(&self, limits: Limits) {
+        self.model.govern(limits);
+    }
+
+    fn limits(&self) -> Limits {
+        self.model.limits()
+    }
+
+    fn quarantined(&self) -> u64 {
+        self.model.quarantined()
+    }
+
+    fn trouble(&self) -> Option<Duration> {
+        self.model.trouble()
+    }
+
+    fn broken(&self) -> CancellationToken {
+        self.model.broken()
     }
 
     fn clock(&self) -> Clock {

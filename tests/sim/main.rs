@@ -37,7 +37,7 @@ const SEEDS: Range<u64> = 0..200;
 const REST: Duration = Duration::from_secs(1_800);
 
 /// What every ordinary test run has to meet: without it the rest would prove little.
-const MET: [&str; 23] = [
+const MET: [&str; 29] = [
     "crash",
     "stop",
     "freeze",
@@ -61,6 +61,12 @@ const MET: [&str; 23] = [
     "CANCELLED",
     "EXPIRED",
     "generation",
+    "killed",
+    "POISON",
+    "paced",
+    "found",
+    "not there",
+    "not known",
 ];
 
 /// What a run came to: its notes, and what must not be.
@@ -116,6 +122,12 @@ async fn lives(world: Arc<World>, number: u16, several: bool) {
         world.join(node.clone());
         loop {
             pause(world.millis(1_000..20_000)).await;
+            if node.gate.is_dead() {
+                // A message ended it.
+                world.note("killed", number.into(), 0);
+                node.crash().await;
+                break;
+            }
             if calm() {
                 node.gate.thaw();
                 return;

@@ -10,10 +10,10 @@ use headlessly_communication::{
     },
     hooks::{Hooks, Rules},
     metrics::Metrics,
-    model::{Channel, ids::IdGenerator, retry::Backoff},
+    model::{Channel, ids::IdGenerator, limits, retry::Backoff},
     receipts::Receipts,
     service::{
-        Deps, Service,
+        Deps, Limits, Service,
         providers::{Directory, Probe, ProviderStatus},
     },
     store::Store,
@@ -67,18 +67,21 @@ fn settings() -> Settings {
     }
 }
 
+fn limits() -> limits::Limits {
+    limits::Limits { backoff: settings().backoff, ..limits::Limits::DEFAULT }
+}
+
 impl Node {
     /// Begins a life. The number of a node is in its ids.
     pub(crate) async fn start(world: &Arc<World>, number: u16, life: u64, several: bool) -> Arc<Self> {
         let gate = Arc::new(Gate::new(life));
         let store: Arc<dyn Store> = Arc::new(Faulty::new(world.clone(), gate.clone(), several));
+        store.govern(limits());
         let clock = store.clock();
         let (ids, metrics) = (Arc::new(IdGenerator::new(number)), Arc::new(Metrics::default()));
         let slots = VENDORS.map(|vendor| {
             let road = Arc::new(Road::new(vendor, world.clone(), gate.clone()));
-            let mut slot = Slot::new(vendor.name, road, None);
-            slot.priority = vendor.priority;
-            slot
+            Slot::new(vendor.name, road, vendor.terms(world))
         });
         let slots = Slots::new(slots.into_iter().collect());
         let dispatcher =
@@ -92,7 +95,7 @@ impl Node {
             directory: Arc::new(Everybody),
             metrics,
             base_url: String::new(),
-            queue_depth: 10_000,
+            limits: Limits::NONE,
             stopping: stopping.clone(),
         });
         while dispatcher.start().await.is_err() {
@@ -110,8 +113,9 @@ impl Node {
         self.gate.kill();
         self.stopping.cancel();
         self.done.cancel();
-        // Only to end what would go on in vain.
-        self.dispatcher.stop(Duration::ZERO).await;
+        // Only to end what would go on in vain. What it asks of the store in the end is not answered any more.
+        let stop = self.dispatcher.stop(Duration::ZERO);
+        tokio::time::timeout(Duration::from_millis(1), stop).await.ok();
     }
 
     /// Ends as on SIGTERM.

@@ -3,14 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use headlessly_communication::model::{
-    Channel, Reporting,
-    ids::MessageId,
-    verbs::{Queued, Wait},
+use headlessly_communication::{
+    dispatch::slots::{Ambiguity, Rate, Terms},
+    model::{
+        Channel, Reporting,
+        ids::MessageId,
+        retry::mix,
+        verbs::{Queued, Wait},
+    },
 };
 use headlessly_providers::contract::{
-    Accepted, Capture, ChannelProvider, Dispatch, Fault, Profile, Receipt, ReceiptKind, ReceiptSource,
-    SendError,
+    Accepted, Capture, ChannelProvider, Dispatch, Fault, Lookup, Profile, Receipt, ReceiptKind,
+    ReceiptSource, Reconcile, SendError,
 };
 
 use crate::{
@@ -36,6 +40,20 @@ pub(crate) const VENDORS: [Vendor; 4] = [
     Vendor { name: "talk", channel: Channel::Chat, idempotent: true, priority: 10 },
 ];
 
+impl Vendor {
+    /// How a dispatcher treats it: some have a limit of speed, in all or for each sender, and some are asked what they know.
+    pub(crate) fn terms(&self, world: &World) -> Terms {
+        let rate = |count| Some(Rate { count, per: Duration::from_secs(1) });
+        let terms = Terms { priority: self.priority, ..Terms::default() };
+        match self.name {
+            "talk" => Terms { sender_rate: rate(1), ..terms },
+            "post" => Terms { rate: rate(2), ..terms },
+            "text" if world.asks => Terms { ambiguity: Some(Ambiguity::Reconcile), ..terms },
+            _ => terms,
+        }
+    }
+}
+
 /// A try is given up after this.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -57,6 +75,26 @@ enum Fate {
     Panics { taken: bool },
 }
 
+/// A hand-off that a vendor may still take.
+struct UnderWay {
+    id: MessageId,
+    generation: i32,
+    world: Arc<World>,
+    gate: Arc<Gate>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut books = self.world.books();
+        let mine = |(id, generation, gate): &(MessageId, i32, Arc<Gate>)| {
+            (*id, *generation, gate.life) == (self.id, self.generation, self.gate.life)
+        };
+        if let Some(place) = books.under_way.iter().position(mine) {
+            books.under_way.swap_remove(place);
+        }
+    }
+}
+
 impl std::fmt::Debug for Road {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.vendor.name)
@@ -75,6 +113,11 @@ impl Road {
             max_body_bytes: 1_000_000,
         };
         Self { vendor, profile, world, gate }
+    }
+
+    fn under_way(&self, id: MessageId, generation: i32) -> UnderWay {
+        self.world.books().under_way.push((id, generation, self.gate.clone()));
+        UnderWay { id, generation, world: self.world.clone(), gate: self.gate.clone() }
     }
 
     fn fate(&self) -> Fate {
@@ -137,8 +180,7 @@ impl Road {
 
     /// The vendor has it. Returns its id.
     fn take(&self, id: MessageId, dispatch: &Dispatch) -> String {
-        let generation =
-            dispatch.idempotency_key.rsplit('.').next().and_then(|it| it.parse().ok()).unwrap_or(0);
+        let generation = generation_of(dispatch);
         let mut books = self.world.books();
         let takes = books.takes.entry((id, generation)).or_default();
         if let Some(before) = takes.iter().find(|_| self.vendor.idempotent) {
@@ -153,6 +195,50 @@ impl Road {
     }
 }
 
+fn generation_of(dispatch: &Dispatch) -> i32 {
+    dispatch.idempotency_key.rsplit('.').next().and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
+#[async_trait]
+impl Reconcile for Road {
+    async fn lookup(&self, dispatch: &Dispatch) -> Result<Lookup, SendError> {
+        let id: MessageId =
+            dispatch.message_id.parse().map_err(|_| SendError::new(Fault::Rejected, "no id"))?;
+        pause(self.world.millis(0..500)).await;
+        self.gate.pass().await;
+        if self.world.wrong(100) {
+            return Err(SendError::new(Fault::Transient, "cannot be asked"));
+        }
+        let place = (id, generation_of(dispatch));
+        let unsure = self.world.wrong(200);
+        let known = {
+            let books = self.world.books();
+            let taken = books.takes.get(&place).and_then(|takes| takes.first()).cloned();
+            let on_its_way = |(id, generation, gate): &(MessageId, i32, Arc<Gate>)| {
+                (*id, *generation) == place && !gate.is_dead()
+            };
+            match taken {
+                Some(take) => Lookup::Found(Accepted {
+                    provider_message_id: Some(take.vendor_id),
+                    receipts: Vec::new(),
+                    note: None,
+                }),
+                None if unsure || books.under_way.iter().any(on_its_way) => Lookup::Unknown,
+                None => Lookup::NotThere,
+            }
+        };
+        let word = match known {
+            Lookup::Found(_) => "found",
+            Lookup::NotThere => "not there",
+            Lookup::Unknown => "not known",
+        };
+        self.world.note(word, id.0, 0);
+        pause(self.world.millis(0..500)).await;
+        self.gate.pass().await;
+        Ok(known)
+    }
+}
+
 #[async_trait]
 impl ChannelProvider for Road {
     fn profile(&self) -> &Profile {
@@ -164,6 +250,12 @@ impl ChannelProvider for Road {
             dispatch.message_id.parse().map_err(|_| SendError::new(Fault::Rejected, "no id"))?;
         self.world.note(self.vendor.name, id.0, dispatch.attempt.into());
         self.begin(id);
+        let under_way = self.under_way(id, generation_of(dispatch));
+        // What makes its process end does so until it is taken out, or the trouble is over.
+        if mix(id.0.unsigned_abs()).is_multiple_of(30) && self.world.wrong(900) {
+            self.world.note("killer", id.0, 0);
+            self.gate.kill();
+        }
         let fate = self.fate();
         pause(self.world.millis(0..1_500)).await;
         self.gate.pass().await;
@@ -173,6 +265,7 @@ impl ChannelProvider for Road {
             Fate::Ambiguous { taken } | Fate::Hangs { taken } | Fate::Panics { taken } => taken,
         };
         let vendor_id = if takes { self.take(id, dispatch) } else { String::new() };
+        drop(under_way);
         pause(self.world.millis(0..1_000)).await;
         self.gate.pass().await;
         match fate {
@@ -192,6 +285,10 @@ impl ChannelProvider for Road {
 
     async fn probe(&self) -> Result<(), SendError> {
         Ok(())
+    }
+
+    fn reconcile(&self) -> Option<&dyn Reconcile> {
+        Some(self)
     }
 
     fn receipts(&self) -> Option<&dyn ReceiptSource> {

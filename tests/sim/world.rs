@@ -14,7 +14,7 @@ use headlessly_communication::model::{Timestamp, ids::MessageId};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::{chance::Chance, node::Node, store::Shared};
+use crate::{chance::Chance, gate::Gate, node::Node, store::Shared};
 
 /// When every run begins.
 const BEGIN: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -43,6 +43,8 @@ pub(crate) struct Books {
     pub(crate) claimed: HashMap<(MessageId, i64), u64>,
     /// Hand-offs that were begun, by message and epoch.
     pub(crate) begun: BTreeSet<(MessageId, i64)>,
+    /// Hand-offs under way, by message and generation, with the life of their node.
+    pub(crate) under_way: Vec<(MessageId, i32, Arc<Gate>)>,
     /// By message and generation.
     pub(crate) takes: BTreeMap<(MessageId, i32), Vec<Take>>,
     /// What the vendors told of a message and were heard.
@@ -74,6 +76,8 @@ pub(crate) struct World {
     start: Instant,
     notes: Mutex<Notes>,
     tell: bool,
+    /// Vendors of SMS can be asked what they know.
+    pub(crate) asks: bool,
     /// Callers and vendors: what is not part of a node.
     pub(crate) tasks: TaskTracker,
 }
@@ -89,9 +93,12 @@ pub(crate) async fn pause(duration: Duration) {
 
 impl World {
     pub(crate) fn new(seed: u64, tell: bool) -> Arc<Self> {
+        let mut chance = Chance::of(seed);
+        let asks = chance.per_mille(500);
         Arc::new(Self {
             shared: Shared::new(),
-            chance: Mutex::new(Chance::of(seed)),
+            asks,
+            chance: Mutex::new(chance),
             books: Mutex::default(),
             nodes: Mutex::default(),
             trouble: AtomicBool::new(true),

@@ -24,7 +24,7 @@ static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// The server, once for this process; `None` when there is none on this machine.
 static SERVER: LazyLock<Option<String>> = LazyLock::new(|| {
-    if let Ok(url) = std::env::var("HLY_TEST_POSTGRES") {
+    if let Some(url) = given() {
         return Some(url.trim_end_matches('/').to_owned());
     }
     let programs = programs()?;
@@ -56,6 +56,11 @@ impl Database {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the one input of the tests")]
+fn given() -> Option<String> {
+    std::env::var("HLY_TEST_POSTGRES").ok()
+}
+
 /// Where the server's programs lie: the newest version.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
@@ -82,6 +87,10 @@ fn command(programs: &Path, program: &str) -> Command {
     command
 }
 
+#[allow(
+    clippy::zombie_processes,
+    reason = "the watcher outlives the tests: it ends the server, and then itself"
+)]
 /// Takes the server that runs, or starts it; one at a time, whichever process asks.
 fn start(programs: &Path) -> String {
     let folder = std::env::temp_dir().join("hly-test-postgres");

@@ -24,6 +24,7 @@ use super::{StoreError, schema};
 
 type Db = sqlx::Postgres;
 
+#[allow(clippy::duplicate_mod, reason = "one set of queries, compiled once for each database")]
 #[path = "../sql/mod.rs"]
 mod sql;
 

@@ -12,7 +12,7 @@ use headlessly_communication::{
         message::Message,
         verbs::{By, Queued, Row, Step, apply},
     },
-    store::{Ack, ApiKey, Clash, NewAttempt, NewReceipt, RequestKey, StoreError},
+    store::{Ack, ApiKey, Clash, NewAttempt, NewReceipt, RequestKey, StoreError, load::Weight},
 };
 
 use super::After;
@@ -77,6 +77,16 @@ impl Data {
         self.events.push(Event { id, kind: kind.to_owned(), tenant, target, actor, at, version, data });
     }
 
+    /// What waits, of whom.
+    pub(crate) fn waiting(&self) -> BTreeMap<Tenant, Weight> {
+        let mut waiting: BTreeMap<Tenant, Weight> = BTreeMap::new();
+        for (message, queued) in self.queue.iter().filter_map(|(id, it)| Some((self.messages.get(id)?, it))) {
+            let theirs = waiting.entry(message.state.tenant.clone()).or_default();
+            *theirs = theirs.plus(Weight { messages: 1, bytes: queued.bytes });
+        }
+        waiting
+    }
+
     pub(crate) fn row(&self, id: MessageId) -> Option<Row> {
         let state = self.messages.get(&id)?.state.clone();
         Some(Row { state, queued: self.queue.get(&id).cloned() })
@@ -101,9 +111,16 @@ impl Data {
     }
 
     /// Applies a step of the service itself.
-    pub(crate) fn step(&mut self, id: MessageId, step: &Step, by: By<'_>, after: &mut After) -> Option<Row> {
+    pub(crate) fn step(
+        &mut self,
+        id: MessageId,
+        step: &Step,
+        (now, actor): (Timestamp, &str),
+        after: &mut After,
+    ) -> Option<Row> {
         let before = self.row(id)?;
         let mut row = before.clone();
+        let by = By { now, actor, limits: &after.limits };
         let events = apply(&mut row, step, by).ok()?;
         self.save(&before, &row, events, after);
         Some(row)

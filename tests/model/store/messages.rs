@@ -5,9 +5,9 @@ use headlessly_communication::{
         event::{NewEvent, kind},
         message::Message,
         status::Status,
-        verbs::{By, MAX_LIFETIME, Refusal, Row, Wait, apply, created},
+        verbs::{By, Refusal, Row, Wait, apply, created},
     },
-    store::{Accept, Ack, Change, Changed, Claimed, Clash, NewMessage, Rewrite, StoreError, Taker},
+    store::{Accept, Ack, Change, Changed, Claimed, Clash, NewMessage, Rewrite, StoreError, Taker, Turn},
 };
 
 use super::{
@@ -43,7 +43,12 @@ impl Data {
         let (Some(queued), Some(channel)) = (&new.queued, state.channel) else { return };
         let mut queued = queued.clone();
         let taker = taker.filter(|_| state.facts.queued.is_some());
-        if let Some((slot, lease)) = taker.and_then(|taker| taker.reserve(channel, state.priority)) {
+        let turn = taker.map_or(Turn::Free, |taker| taker.book(channel, state.sender.as_deref()));
+        queued.paced = turn != Turn::Free;
+        if let Turn::At(at) = turn {
+            queued.due_at = at;
+            after.wakes.push(channel);
+        } else if let Some((slot, lease)) = taker.and_then(|taker| taker.reserve(channel, state.priority)) {
             queued.wait = Wait::Leased;
             queued.epoch += 1;
             queued.due_at = queued.due_at.plus(lease);
@@ -68,8 +73,11 @@ impl Data {
         if let Some(recipient) = &change.recipient {
             row.state.recipient = Some(recipient.clone());
         }
-        let by = By { now: change.now, actor: &change.actor };
+        let by = By { now: change.now, actor: &change.actor, limits: &after.limits };
         let applied = apply(&mut row, &change.step, by);
+        if let (Ok(_), Some(bytes), Some(queued)) = (&applied, change.bytes, &mut row.queued) {
+            queued.bytes = bytes;
+        }
         let kept = if applied.is_ok() { &row } else { &before };
         self.tried(change, kept, matches!(applied, Err(Refusal::Stale)), after);
         self.retire(change, &before);
@@ -142,8 +150,9 @@ impl Data {
         let state = message.state.clone();
         let mut queued = row.queued;
         if let Some(queued) = &mut queued {
+            queued.bytes = message.bytes();
             queued.due_at = state.scheduled_at.unwrap_or(queued.due_at);
-            queued.expires_at = state.expires_at.unwrap_or(queued.due_at.plus(MAX_LIFETIME));
+            queued.expires_at = after.limits.until(&state, queued.due_at);
             self.queue.insert(work.id, queued.clone());
             after.wakes.extend(state.channel);
         }

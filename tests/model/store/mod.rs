@@ -11,15 +11,19 @@ mod reads;
 mod receipts;
 mod writes;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use headlessly_communication::{
     clock::Clock,
-    model::{Channel, Timestamp},
-    store::{Claimed, Slot, Store, StoreError, Taker},
+    model::{Channel, Timestamp, limits::Limits},
+    store::{Claimed, Slot, Store, StoreError, Taker, load::Load},
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use data::Data;
 
@@ -32,6 +36,7 @@ pub(crate) struct Shared {
     data: Mutex<Data>,
     log: Listeners,
     receipts: Listeners,
+    load: Arc<Load>,
 }
 
 fn listen(listeners: &Listeners) -> watch::Receiver<u64> {
@@ -51,6 +56,7 @@ fn tell(listeners: &Listeners) {
 pub(crate) struct ModelStore {
     shared: Arc<Shared>,
     taker: Arc<OnceLock<Arc<dyn Taker>>>,
+    limits: Arc<OnceLock<Limits>>,
 }
 
 /// What follows once a write is done.
@@ -59,6 +65,7 @@ pub(crate) struct After {
     slots: Vec<(Slot, Claimed)>,
     wakes: Vec<Channel>,
     receipts: bool,
+    limits: Limits,
 }
 
 impl Shared {
@@ -74,7 +81,7 @@ impl Shared {
 
 impl ModelStore {
     pub(crate) fn over(shared: Arc<Shared>) -> Self {
-        Self { shared, taker: Arc::default() }
+        Self { shared, taker: Arc::default(), limits: Arc::default() }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -90,11 +97,12 @@ impl ModelStore {
         &self,
         work: impl FnOnce(&mut Data, &mut After) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut after = After::default();
+        let mut after = After { limits: self.limits(), ..After::default() };
         let (result, grew) = {
             let mut data = self.shared.data();
             let before = data.events.len();
             let result = work(&mut data, &mut after);
+            self.shared.load.replace(data.waiting());
             (result, data.events.len() > before)
         };
         for (slot, claimed) in after.slots {
@@ -129,6 +137,30 @@ impl Store for ModelStore {
 
     fn queued(&self) -> i64 {
         self.shared.data().queue.len() as i64
+    }
+
+    fn load(&self) -> &Arc<Load> {
+        &self.shared.load
+    }
+
+    fn govern(&self, limits: Limits) {
+        self.limits.set(limits).ok();
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits.get().copied().unwrap_or_default()
+    }
+
+    fn quarantined(&self) -> u64 {
+        0
+    }
+
+    fn trouble(&self) -> Option<Duration> {
+        None
+    }
+
+    fn broken(&self) -> CancellationToken {
+        CancellationToken::new()
     }
 
     fn clock(&self) -> Clock {

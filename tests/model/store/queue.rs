@@ -6,7 +6,7 @@ use headlessly_communication::{
     model::{
         Channel, Timestamp,
         ids::MessageId,
-        verbs::{By, Step, Wait, lane},
+        verbs::{Queued, Step, Wait, lane},
     },
     store::{Claim, Claimed, QueueDepth, Swept},
 };
@@ -47,11 +47,10 @@ impl Data {
         chosen: &[MessageId],
         after: &mut After,
     ) -> Vec<Claimed> {
-        let by = By { now: claim.now, actor: "system" };
         let step = Step::Claim { lease_until: claim.lease_until };
         let mut claimed = Vec::new();
         for id in chosen {
-            let row = self.step(*id, &step, by, after);
+            let row = self.step(*id, &step, (claim.now, "system"), after);
             let Some(queued) = row.and_then(|row| row.queued) else { continue };
             if queued.wait == Wait::Leased {
                 claimed.push(Claimed { message: Arc::new(self.messages[id].clone()), queued });
@@ -69,6 +68,24 @@ impl Data {
         }
     }
 
+    /// Gives back those that are still held under their epoch.
+    pub(crate) fn release(
+        &mut self,
+        leases: &[(MessageId, i64)],
+        now: Timestamp,
+        after: &mut After,
+    ) -> usize {
+        let mut released = 0;
+        for (id, epoch) in leases {
+            let held = |it: &&Queued| it.wait == Wait::Leased && it.epoch == *epoch;
+            if self.queue.get(id).filter(held).is_some() {
+                self.step(*id, &Step::Release, (now, "system"), after);
+                released += 1;
+            }
+        }
+        released
+    }
+
     pub(crate) fn sweep(&mut self, now: Timestamp, all: bool, after: &mut After) -> Swept {
         let horizon = if all { Timestamp(i64::MAX) } else { now };
         let over = |wait, end: Timestamp| -> Vec<MessageId> {
@@ -81,10 +98,9 @@ impl Data {
         expired.sort_unstable();
         let expired: Vec<MessageId> = expired.into_iter().map(|(_, id)| id).take(SWEEP).collect();
         self.look_again(now, after);
-        let by = By { now, actor: "system" };
         for (ids, step) in [(&lost, Step::Release), (&held, Step::GiveUp), (&expired, Step::GiveUp)] {
             for id in ids {
-                self.step(*id, &step, by, after);
+                self.step(*id, &step, (now, "system"), after);
             }
         }
         Swept { released: lost.len(), ended: held.len() + expired.len() }

@@ -9,7 +9,7 @@ use headlessly_communication::{
         ids::{MessageId, Tenant, time_of},
         message::{Direction, Draft, Message, Metadata},
         status::{Fact, Failure, Reason},
-        verbs::{By, Step, created},
+        verbs::{Step, created},
     },
     store::{Applied, NewAttempt, NewReceipt},
 };
@@ -109,7 +109,7 @@ impl Data {
             return if new.provider_message_id.is_some() { Settled::Parked } else { Settled::Ignored };
         };
         let actor = format!("provider_{}", new.provider);
-        match self.step(id, &Step::Learn { fact, generation }, By { now, actor: &actor }, after) {
+        match self.step(id, &Step::Learn { fact, generation }, (now, &actor), after) {
             Some(_) => Settled::Applied,
             None => Settled::Ignored,
         }

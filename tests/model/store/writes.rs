@@ -41,6 +41,14 @@ impl Writes for ModelStore {
         self.write(|data, after| Ok(data.sweep(now, all, after)))
     }
 
+    async fn release(&self, leases: Vec<(MessageId, i64)>, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(|data, after| Ok(data.release(&leases, now, after)))
+    }
+
+    async fn probe(&self, _now: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn put_receipts(&self, receipts: Vec<NewReceipt>) -> Result<(), StoreError> {
         self.write(|data, after| {
             data.put_receipts(receipts, after);
