@@ -151,3 +151,39 @@ async fn a_sync_that_fails_ends_the_process_and_the_next_one_has_everything() {
     }
     assert!(process.terminate().await.success());
 }
+
+/// The same while what was written is brought into the database file, of which SQLite itself says nothing.
+#[tokio::test]
+async fn a_sync_that_fails_while_the_log_is_folded_ends_the_process_too() {
+    if !on_sqlite() || !Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success())
+    {
+        return;
+    }
+    let sink = sink().await;
+    let folder = tempfile::tempdir().unwrap();
+    let toml = http("sink", sink.url(), "");
+    // Made before, so that only the folding syncs it.
+    assert!(TestProcess::start(folder.path(), &toml).await.terminate().await.success());
+    let (log, file) = (
+        folder.path().join("strace").display().to_string(),
+        folder.path().join("hly.db").display().to_string(),
+    );
+    let strace = ["strace", "-D", "-f", "-qq", "-o", &log, "-P", &file, "-e", "trace=fdatasync,fsync", "-e"];
+    let under = [&strace[..], &["inject=fdatasync,fsync:error=EIO"]].concat();
+    let full = [("HLY_STORE__SYNCHRONOUS", "full")];
+    let process = TestProcess::start_with(folder.path(), &toml, &under, &full).await;
+    let mut acknowledged = Vec::new();
+    let mut message = to(Channel::Email, "ann@example.test");
+    message.body = "x".repeat(60_000);
+    while let Ok(message) = process.api.messages().send(send_new(message.clone())).await {
+        acknowledged.push(message.into_inner().id);
+        assert!(acknowledged.len() < 2_000, "no sync failed");
+    }
+    let ended = process.ended().await;
+    assert_eq!(ended.code(), Some(74), "{}", std::fs::read_to_string(folder.path().join("log")).unwrap());
+    let process = TestProcess::start(folder.path(), &toml).await;
+    for id in &acknowledged {
+        process.api.reach(id, Status::Sent).await;
+    }
+    assert!(process.terminate().await.success());
+}
