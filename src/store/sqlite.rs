@@ -117,13 +117,23 @@ mod dialect {
     pub(super) struct Link;
 
     impl Link {
+        /// How a transaction ends.
+        pub(super) const fn ending(&self) -> &'static str {
+            "COMMIT"
+        }
+
         pub(super) async fn connect(&self) -> Result<Conn, StoreError> {
             Err(StoreError::Unavailable("the file has been closed".to_owned()))
         }
     }
 
+    /// How a transaction ends.
+    pub(super) const fn ending(_pooler: bool) -> &'static str {
+        "COMMIT"
+    }
+
     /// Whether a connection can be used again after a failure.
-    pub(super) async fn recovered(conn: &mut Conn) -> bool {
+    pub(super) async fn recovered(conn: &mut Conn, _ended: &'static str) -> bool {
         // It fails only when nothing was begun, or when the database has undone it itself.
         sqlx::query("ROLLBACK").execute(conn).await.ok();
         true
@@ -164,6 +174,11 @@ mod dialect {
 
         pub(super) const fn node(&self) -> u16 {
             0
+        }
+
+        /// Whether statements outside of a transaction may go to several connections.
+        pub(super) const fn pooler(&self) -> bool {
+            false
         }
 
         pub(super) const fn nodes(&self) -> usize {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
 
 use crate::{clock::Clock, model::Timestamp};
 
@@ -34,9 +34,8 @@ impl DbClock {
     /// What `zero` should be: as if the database had looked at its clock the moment its answer came. So this clock may be behind by
     /// the time of an answer, and is never ahead: nothing is early by it.
     async fn ask(&self, conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
-        let now: i64 = sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-            .fetch_one(conn)
-            .await?;
+        let text = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let now: i64 = sqlx::raw_sql(text).fetch_one(conn).await?.try_get(0)?;
         Ok(now - i64::try_from(self.made.elapsed().as_micros()).unwrap_or(i64::MAX))
     }
 

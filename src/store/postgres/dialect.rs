@@ -153,14 +153,26 @@ pub(super) fn error(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// How a transaction ends. Behind a pooler the next one may have another connection of the server, and what was prepared on this one
+/// would be in the way of others: their statements have the same names.
+pub(super) const fn ending(pooler: bool) -> &'static str {
+    if pooler { "COMMIT; DEALLOCATE ALL" } else { "COMMIT" }
+}
+
 /// The way to the database.
 pub(super) struct Link {
     options: PgConnectOptions,
+    pooler: bool,
 }
 
 impl Link {
-    pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options }
+    pub(super) fn new(options: PgConnectOptions, pooler: bool) -> Self {
+        Self { options, pooler }
+    }
+
+    /// How a transaction ends.
+    pub(super) const fn ending(&self) -> &'static str {
+        ending(self.pooler)
     }
 
     /// A new connection, or what stands in the way.
@@ -183,7 +195,8 @@ pub(super) async fn tend(_conn: &mut Conn, _transactions: u32) -> Result<(), Sto
 }
 
 /// Whether a connection can be used again after a failure: it answers, and no transaction is open on it.
-pub(super) async fn recovered(conn: &mut Conn) -> bool {
-    let rolled_back = sqlx::raw_sql("ROLLBACK").execute(conn);
+pub(super) async fn recovered(conn: &mut Conn, ended: &'static str) -> bool {
+    let text = if ended == ending(true) { "ROLLBACK; DEALLOCATE ALL" } else { "ROLLBACK" };
+    let rolled_back = sqlx::raw_sql(text).execute(conn);
     tokio::time::timeout(Duration::from_secs(2), rolled_back).await.is_ok_and(|done| done.is_ok())
 }

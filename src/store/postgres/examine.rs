@@ -92,7 +92,7 @@ pub async fn examine(url: &str, now: Option<Timestamp>) -> Result<Vec<Defect>, O
 }
 
 async fn reach(url: &str) -> Result<PgConnection, OpenError> {
-    Link::new(options(url, &Settings::default())?).reach().await.map_err(unreachable)
+    Link::new(options(url, &Settings::default())?, false).reach().await.map_err(unreachable)
 }
 
 /// The last step that the tables have made.

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgConnection, postgres::PgConnectOptions};
+use sqlx::{PgConnection, Row as _, postgres::PgConnectOptions};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -92,7 +92,7 @@ impl Horizon {
         mut commits: watch::Receiver<u64>,
         stop: CancellationToken,
     ) {
-        let link = Link::new(options);
+        let link = Link::new(options, false);
         let (mut conn, mut pending) = (None, VecDeque::new());
         loop {
             commits.borrow_and_update();
@@ -146,19 +146,13 @@ async fn look(
     conn: &mut PgConnection,
     pending: &mut VecDeque<(i64, i64)>,
 ) -> Result<(i64, i64), sqlx::Error> {
-    let last: i64 =
-        sqlx::query_scalar("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_seq_seq")
-            .fetch_one(&mut *conn)
-            .await?;
+    let last =
+        number(conn, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM event_seq_seq").await?;
     let newest = pending.back().map(|(place, _)| *place);
     if newest.is_none_or(|newest| newest < last) {
-        let number: i64 =
-            sqlx::query_scalar("SELECT pg_current_xact_id()::text::bigint").fetch_one(&mut *conn).await?;
-        pending.push_back((last, number));
+        pending.push_back((last, number(conn, "SELECT pg_current_xact_id()::text::bigint").await?));
     }
-    let oldest: i64 = sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-        .fetch_one(&mut *conn)
-        .await?;
+    let oldest = number(conn, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint").await?;
     let mut settled = 0;
     while let Some((place, _)) = pending.front().copied().filter(|(_, number)| *number <= oldest) {
         settled = place;
@@ -169,4 +163,9 @@ async fn look(
         pending.pop_front();
     }
     Ok((last, settled))
+}
+
+/// What a statement without parameters answers. Unprepared: it works through any pooler.
+async fn number(conn: &mut PgConnection, text: &'static str) -> Result<i64, sqlx::Error> {
+    sqlx::raw_sql(text).fetch_one(conn).await?.try_get(0)
 }

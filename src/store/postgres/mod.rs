@@ -82,14 +82,16 @@ impl Postgres {
     /// later version.
     pub async fn open(url: &str, settings: Settings) -> Result<Self, OpenError> {
         let options = options(url, &settings)?;
-        let link = dialect::Link::new(options.clone());
+        let link = dialect::Link::new(options.clone(), settings.pooler);
         let mut writer = link.reach().await.map_err(unreachable)?;
+        sqlx::raw_sql("BEGIN").execute(&mut writer).await.map_err(unreachable)?;
         fit(&mut writer).await?;
         let has = examine::version(&mut writer).await.map_err(unreachable)?;
         if has > schema::newest() {
             return Err(OpenError::Newer(has, schema::newest()));
         }
-        migrate(&mut writer).await?;
+        sqlx::raw_sql(link.ending()).execute(&mut writer).await.map_err(unreachable)?;
+        migrate(&mut writer, settings.pooler).await?;
         let readers = PgPoolOptions::new()
             .max_connections(settings.readers.clamp(1, 100))
             .acquire_timeout(CONNECT)
@@ -159,7 +161,7 @@ async fn fit(conn: &mut PgConnection) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
+async fn migrate(conn: &mut PgConnection, pooler: bool) -> Result<(), OpenError> {
     let schema = |error: &dyn std::fmt::Display| OpenError::Schema(error.to_string());
     // The lock is that of a transaction: it works through a pooler, and goes with a node that is killed.
     let mut together = conn.begin().await.map_err(unreachable)?;
@@ -171,6 +173,9 @@ async fn migrate(conn: &mut PgConnection) -> Result<(), OpenError> {
     let mut migrator = schema::postgres();
     migrator.set_locking(false);
     migrator.run_direct(None, &mut *together, false).await.map_err(|error| schema(&error))?;
+    if pooler {
+        sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *together).await.map_err(unreachable)?;
+    }
     together.commit().await.map_err(|error| schema(&error))
 }
 

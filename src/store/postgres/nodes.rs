@@ -27,13 +27,13 @@ pub(super) struct Node {
 }
 
 /// Takes the number that was free for the longest time.
-pub(super) async fn join(conn: &mut PgConnection, now: Timestamp) -> Result<Node, StoreError> {
+pub(super) async fn join(conn: &mut PgConnection, now: Timestamp, pooler: bool) -> Result<Node, StoreError> {
     let mut token = [0u8; 8];
     aws_lc_rs::rand::fill(&mut token).map_err(|_| StoreError::Unavailable("no random numbers".to_owned()))?;
     let token = i64::from_le_bytes(token);
     sqlx::raw_sql("BEGIN").execute(&mut *conn).await.map_err(dialect::error)?;
     let taken = take(conn, token, now).await;
-    let end = if taken.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let end = if taken.is_ok() { dialect::ending(pooler) } else { "ROLLBACK" };
     sqlx::raw_sql(end).execute(conn).await.map_err(dialect::error)?;
     Ok(Node { id: taken?, token })
 }

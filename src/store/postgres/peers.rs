@@ -54,7 +54,7 @@ impl Peers {
         pooler: bool,
     ) -> Result<Self, StoreError> {
         let clock = DbClock::new(conn).await.map_err(dialect::error)?;
-        let node = nodes::join(conn, clock.now()).await?;
+        let node = nodes::join(conn, clock.now(), pooler).await?;
         Ok(Self {
             clock: Arc::new(clock),
             horizon: Arc::new(Horizon::new()),
@@ -78,14 +78,15 @@ impl Peers {
             nodes: self.nodes.clone(),
             signals: signals.clone(),
             lost: AtomicBool::new(false),
+            pooler: self.pooler,
         };
         self.tasks.spawn(care.run(pool.clone(), self.stop.clone()));
         if !self.pooler {
             let (node, signals) = (self.node, signals.clone());
-            self.tasks.spawn(listen(self.options.clone(), node, signals, self.stop.clone()));
+            self.tasks.spawn(listen(self.options.clone(), node, signals.clone(), self.stop.clone()));
+            let nodes = self.nodes.clone();
+            self.tasks.spawn(tell(pool.clone(), node, nodes, signals, self.stop.clone()));
         }
-        let (node, nodes, signals) = (self.node, self.nodes.clone(), signals.clone());
-        self.tasks.spawn(tell(pool.clone(), node, nodes, signals, self.stop.clone()));
         self.tasks.close();
     }
 
@@ -104,6 +105,11 @@ impl Peers {
         self.nodes.load(Ordering::Relaxed)
     }
 
+    /// Whether statements outside of a transaction may go to several connections.
+    pub(super) const fn pooler(&self) -> bool {
+        self.pooler
+    }
+
     /// Changes when the settled part of the log grew.
     pub(super) fn commits(&self, _signals: &Signals) -> watch::Receiver<u64> {
         self.horizon.moves()
@@ -119,8 +125,11 @@ impl Peers {
         self.stop.cancel();
         self.tasks.wait().await;
         let leave = async {
-            if let Ok(mut conn) = pool.acquire().await {
+            if let Ok(mut conn) = pool.acquire().await
+                && sqlx::raw_sql("BEGIN").execute(&mut *conn).await.is_ok()
+            {
                 self.node.leave(&mut conn, self.clock.now()).await.ok();
+                sqlx::raw_sql(dialect::ending(self.pooler)).execute(&mut *conn).await.ok();
             }
         };
         tokio::time::timeout(Duration::from_secs(2), leave).await.ok();
@@ -135,6 +144,7 @@ struct Care {
     signals: Arc<Signals>,
     /// Another node has our number.
     lost: AtomicBool,
+    pooler: bool,
 }
 
 impl Care {
@@ -160,9 +170,17 @@ impl Care {
     }
 
     async fn look(&self, pool: &Pool, count: bool) -> Result<(), StoreError> {
+        // One transaction: behind a pooler a statement with parameters is of one piece only in one.
         let mut conn = pool.acquire().await.map_err(dialect::error)?;
-        self.clock.sync(&mut conn).await.map_err(dialect::error)?;
-        match self.node.renew(&mut conn, self.clock.now()).await? {
+        sqlx::raw_sql("BEGIN").execute(&mut *conn).await.map_err(dialect::error)?;
+        let looked = self.look_on(&mut conn, count).await;
+        sqlx::raw_sql(dialect::ending(self.pooler)).execute(&mut *conn).await.map_err(dialect::error)?;
+        looked
+    }
+
+    async fn look_on(&self, conn: &mut PgConnection, count: bool) -> Result<(), StoreError> {
+        self.clock.sync(conn).await.map_err(dialect::error)?;
+        match self.node.renew(conn, self.clock.now()).await? {
             Some(nodes) => self.nodes.store(nodes, Ordering::Relaxed),
             None if !self.lost.swap(true, Ordering::Relaxed) => {
                 tracing::error!(
@@ -173,7 +191,7 @@ impl Care {
             None => {}
         }
         if count {
-            self.signals.load.replace(load::waiting(&mut conn).await?);
+            self.signals.load.replace(load::waiting(conn).await?);
         }
         Ok(())
     }

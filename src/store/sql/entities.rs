@@ -335,3 +335,18 @@ pub(in super::super) async fn probe(
     after.probed = true;
     Ok(())
 }
+
+/// The store's own secret, made on first use.
+pub(in super::super) async fn secret(conn: &mut Conn) -> Result<Vec<u8>, StoreError> {
+    let mut fresh = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut fresh).map_err(|_| StoreError::Unavailable("no random numbers".to_owned()))?;
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', $1) ON CONFLICT (name) DO NOTHING")
+        .bind(fresh.to_vec())
+        .execute(&mut *conn)
+        .await
+        .map_err(dialect::error)?;
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = 'secret'")
+        .fetch_one(conn)
+        .await
+        .map_err(dialect::error)
+}

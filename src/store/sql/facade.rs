@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{Db, dialect},
-    bulk::Conn,
+    bulk::{Conn, Script},
     cache::ContactCache,
-    read,
+    entities, read,
     writer::{Answer, Work, Writer},
 };
 use crate::{
@@ -64,9 +64,14 @@ impl SqlStore {
         peers: dialect::Peers,
         guard: Box<dyn Any + Send + Sync>,
     ) -> Result<Self, StoreError> {
-        let secret = secret(&mut conn).await?;
+        let mut script = Script::default();
+        script.say(&mut conn, dialect::BEGIN).await?;
+        script.flush(&mut conn).await?;
+        let secret = entities::secret(&mut conn).await?;
         let load = Arc::new(Load::default());
         load.replace(super::load::waiting(&mut conn).await?);
+        script.say(&mut conn, link.ending()).await?;
+        script.flush(&mut conn).await?;
         let writer = Writer::start(link, conn, load);
         peers.start(&pool, &writer.signals);
         Ok(Self {
@@ -98,21 +103,6 @@ impl SqlStore {
     }
 }
 
-/// The store's own secret, made on first use.
-async fn secret(conn: &mut Conn) -> Result<Vec<u8>, StoreError> {
-    let mut fresh = [0u8; 32];
-    aws_lc_rs::rand::fill(&mut fresh).map_err(|_| StoreError::Unavailable("no random numbers".to_owned()))?;
-    sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', $1) ON CONFLICT (name) DO NOTHING")
-        .bind(fresh.to_vec())
-        .execute(&mut *conn)
-        .await
-        .map_err(dialect::error)?;
-    sqlx::query_scalar("SELECT value FROM meta WHERE name = 'secret'")
-        .fetch_one(conn)
-        .await
-        .map_err(dialect::error)
-}
-
 /// How long a read may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -120,12 +110,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 macro_rules! read {
     ($store:ident, $conn:ident => $read:expr) => {{
         let mut reader = $store.read().await?;
+        let together = $store.peers.pooler();
+        if together {
+            sqlx::raw_sql("BEGIN").execute(&mut *reader).await.map_err(dialect::error)?;
+        }
         let done = {
             let $conn = &mut *reader;
             tokio::time::timeout(PATIENCE, $read).await
         };
         match done {
-            Ok(done) => done,
+            Ok(done) => {
+                if together {
+                    sqlx::raw_sql(dialect::ending(true))
+                        .execute(&mut *reader)
+                        .await
+                        .map_err(dialect::error)?;
+                }
+                done
+            }
             Err(_) => {
                 drop(reader.detach());
                 Err(StoreError::Unavailable("the database does not answer".to_owned()))

@@ -27,6 +27,8 @@ pub(in super::super) struct Signals {
     pub(in super::super) load: Arc<Load>,
     /// Receipts may be parked.
     pub(in super::super) parked: AtomicBool,
+    /// How a transaction ends.
+    pub(in super::super) ending: &'static str,
     /// What holds for every message.
     pub(in super::super) limits: OnceLock<Limits>,
     /// The disk under it, when it is one of this machine.
@@ -54,7 +56,7 @@ pub(in super::super) struct Said {
 
 impl Signals {
     /// Of a store in which so much waits.
-    pub(in super::super) fn new(load: Arc<Load>) -> Self {
+    pub(in super::super) fn new(load: Arc<Load>, ending: &'static str) -> Self {
         Self {
             log: watch::Sender::new(0),
             receipts: watch::Sender::new(0),
@@ -62,6 +64,7 @@ impl Signals {
             taker: OnceLock::new(),
             load,
             parked: AtomicBool::new(true),
+            ending,
             limits: OnceLock::new(),
             space: OnceLock::new(),
             quarantined: AtomicU64::new(0),

@@ -33,7 +33,7 @@ pub(super) async fn fill(
         script.flush(conn).await?;
         job.answer = Some(other(conn, &job.work, signals, after).await?);
     }
-    script.say(conn, "COMMIT").await?;
+    script.say(conn, signals.ending).await?;
     script.flush(conn).await
 }
 

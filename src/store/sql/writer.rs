@@ -77,7 +77,7 @@ impl Writer {
     /// Starts the writer on its own connection. It ends when the last handle is gone.
     pub(in super::super) fn start(link: dialect::Link, conn: Conn, load: Arc<Load>) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let signals = Arc::new(Signals::new(load));
+        let signals = Arc::new(Signals::new(load, link.ending()));
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
         let (ends, end) = (closing.clone(), closed.clone().drop_guard());
         let running = write((link, conn), waiting, signals.clone(), ends);
@@ -175,7 +175,7 @@ async fn group(conn: &mut Conn, jobs: &mut Vec<Job>, signals: &Signals) -> Resul
         }
         Err(error) => signals.failed(error),
     };
-    if matches!(trouble, StoreError::Broken(_)) || !dialect::recovered(conn).await {
+    if matches!(trouble, StoreError::Broken(_)) || !dialect::recovered(conn, signals.ending).await {
         return Err(trouble);
     }
     if jobs.len() == 1 {
@@ -205,7 +205,7 @@ async fn one_by_one(
         match done.map_err(|error| signals.failed(error)) {
             Ok(after) => finish(&mut vec![job], after, signals),
             Err(error) => {
-                if matches!(error, StoreError::Broken(_)) || !dialect::recovered(conn).await {
+                if matches!(error, StoreError::Broken(_)) || !dialect::recovered(conn, signals.ending).await {
                     jobs.push(job);
                     jobs.extend(rest);
                     return Err(error);

@@ -38,13 +38,16 @@ pub(crate) struct TestApp {
 /// What a configuration file in a test leaves open: free ports, and the store in the folder. No commit waits for the disk, for a
 /// killed process loses nothing by that. How full the machine's disk is does not matter.
 ///
-/// With `HLY_TEST_STORE=postgres` the store is a database of its own instead; its name lies in the folder. What a killed process
+/// With `HLY_TEST_POOLER` set a pooler stands before it. With `HLY_TEST_STORE=postgres` the store is a database of its own instead; its name lies in the folder. What a killed process
 /// held is free again soon there.
 pub(super) fn variables(folder: &Path) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     let store = if !on_sqlite() || folder.join(DATABASE).exists() {
         let soon = [("HLY_DISPATCH__LEASE", "4s"), ("HLY_DISPATCH__SWEEP", "300ms")];
         variables.extend(soon.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        if std::env::var("HLY_TEST_POOLER").is_ok() {
+            variables.push(("HLY_STORE__POOLER".to_owned(), "true".to_owned()));
+        }
         database(folder)
     } else {
         format!("sqlite://{}", folder.join("hly.db").display())
