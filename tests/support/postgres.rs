@@ -48,7 +48,9 @@ impl Database {
             eprintln!("skipped: no PostgreSQL here, and HLY_TEST_POSTGRES is not set");
             return None;
         };
-        let name = format!("hly_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        // Numbers of processes come again while the server lives.
+        let chance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
+        let name = format!("hly_{chance:x}_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut admin = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
         let text = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
         sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut admin).await.unwrap();
