@@ -121,7 +121,9 @@ impl Node {
     /// Ends as on SIGTERM.
     pub(crate) async fn stop(&self) {
         self.stopping.cancel();
-        self.dispatcher.stop(Duration::from_secs(30)).await;
+        // A message may end it meanwhile: then nothing it asks is answered any more.
+        let stop = self.dispatcher.stop(Duration::from_secs(30));
+        tokio::time::timeout(Duration::from_secs(120), stop).await.ok();
         self.done.cancel();
         self.gate.kill();
     }
