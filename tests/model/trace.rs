@@ -165,7 +165,7 @@ fn request() -> impl Strategy<Value = Request> {
 
 fn new() -> impl Strategy<Value = New> {
     let times =
-        (option::weighted(0.3, 0..40u8), option::weighted(0.2, 1..120u8), option::weighted(0.3, 0..1u8));
+        (option::weighted(0.3, 0..40u8), option::weighted(0.2, 1..120u8), option::weighted(0.3, 0..20u8));
     let flags = (
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.2),

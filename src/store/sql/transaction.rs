@@ -93,6 +93,7 @@ fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Pl
         if let Turn::At(at) = turn {
             queued.due_at = at;
             after.wake(channel);
+            after.joins(&state.tenant, &queued);
             places.push(change::place(state, channel, &queued));
             continue;
         }
