@@ -149,7 +149,8 @@ struct Care {
 
 impl Care {
     async fn run(self, pool: Pool, stop: CancellationToken) {
-        let mut round = 0u32;
+        // The queue was counted at the start.
+        let mut round = 1u32;
         loop {
             let look = self.look(&pool, round.is_multiple_of(COUNT));
             match tokio::time::timeout(RENEW * 2, look).await {
@@ -206,7 +207,7 @@ async fn listen(options: PgConnectOptions, node: Node, signals: Arc<Signals>, st
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen(CHANNEL).await?;
             // Something may have been said before.
-            hear("lr15", &signals);
+            hear(EVERYTHING, &signals);
             loop {
                 let said = listener.recv().await?;
                 if let Some((from, what)) = said.payload().split_once(':')
@@ -229,6 +230,9 @@ async fn listen(options: PgConnectOptions, node: Node, signals: Arc<Signals>, st
         }
     }
 }
+
+/// Everything that [`hear`] knows: the log, receipts, every channel.
+const EVERYTHING: &str = "lr255";
 
 /// `l` when the log grew, `r` when receipts wait, then the channels on which something became ready, as a number.
 fn hear(what: &str, signals: &Signals) {

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-pub(in super::super) use super::after::After;
 use super::{
     super::dialect,
+    after::After,
     bulk::{Bulk, Conn, Script},
     insert::{self, Place, Tried},
     parked,

@@ -2,8 +2,8 @@
 
 use super::{
     super::dialect,
+    after::After,
     bulk::{Bulk, Conn, Query, Script},
-    change::After,
     insert,
     rows::json_text,
 };

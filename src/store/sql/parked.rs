@@ -19,8 +19,7 @@ pub(in super::super) async fn free(
         .filter_map(|change| change.attempt.as_ref())
         .filter_map(|attempt| Some((attempt.provider.as_str(), attempt.provider_message_id.as_deref()?)))
         .collect();
-    // Another node may have parked some.
-    if ids.is_empty() || !(after.parked || dialect::SHARED) {
+    if ids.is_empty() || !after.parked {
         return Ok(());
     }
     let parked: Option<i64> = sqlx::query_scalar("SELECT id FROM receipt WHERE state = 2 LIMIT 1")
@@ -55,7 +54,7 @@ pub(in super::super) async fn look_again(
     now: Timestamp,
     after: &mut After,
 ) -> Result<(), StoreError> {
-    if !(after.parked || dialect::SHARED) {
+    if !after.parked {
         return Ok(());
     }
     let found = sqlx::query(

@@ -1,7 +1,7 @@
 //! Places in the queue that cannot be read. They are set aside with the reason, so that those behind them are served; nothing of the
 //! message itself is touched.
 
-use super::{super::dialect, bulk::Conn, change::After};
+use super::{super::dialect, after::After, bulk::Conn};
 use crate::{
     model::{
         Timestamp,

@@ -10,8 +10,9 @@ use headlessly_providers::contract::Attachment;
 
 use super::{
     super::dialect,
+    after::After,
     bulk::{Bulk, Conn, Script},
-    change::{After, Rows},
+    change::Rows,
     parked, quarantine,
     rows::{Reader, content_columns, message, state_columns},
 };

@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     super::dialect,
+    after::After,
     bulk::{Args, Bulk, Conn, Script},
-    change::{After, Rows},
+    change::Rows,
     insert::{self, Tried},
     rows::Reader,
 };

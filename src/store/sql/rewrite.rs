@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     super::dialect,
+    after::After,
     bulk::{Conn, Script},
-    change::{self, After, Rows},
+    change::{self, Rows},
     insert, queue,
 };
 use crate::{

@@ -90,14 +90,14 @@ fn arrange(new: &[&NewMessage], signals: &Signals, after: &mut After) -> (Vec<Pl
         let taker = signals.taker.get().filter(|_| due);
         let turn = taker.map_or(Turn::Free, |taker| taker.book(channel, state.sender.as_deref()));
         queued.paced = turn != Turn::Free;
-        if let Turn::At(at) = turn {
-            queued.due_at = at;
-            after.wake(channel);
-            after.joins(&state.tenant, &queued);
-            places.push(change::place(state, channel, &queued));
-            continue;
-        }
-        let slot = taker.filter(|_| !full.contains(&(channel, state.priority)));
+        let slot = match turn {
+            // It waits for its time in the lane of its sender.
+            Turn::At(at) => {
+                queued.due_at = at;
+                None
+            }
+            _ => taker.filter(|_| !full.contains(&(channel, state.priority))),
+        };
         match slot.map(|taker| taker.reserve(channel, state.priority)) {
             Some(Some((slot, lease))) => {
                 queued.wait = Wait::Leased;

@@ -270,7 +270,9 @@ async fn transact(conn: &mut Conn, jobs: &mut [Job], signals: &Signals) -> Resul
     // What an undone transaction answered is not true.
     jobs.iter_mut().for_each(|job| job.answer = None);
     let limits = signals.limits.get().copied().unwrap_or_default();
-    let mut after = After { parked: signals.parked.load(Ordering::Relaxed), limits, ..After::default() };
+    // Where there are other nodes, they may have parked some.
+    let parked = dialect::SHARED || signals.parked.load(Ordering::Relaxed);
+    let mut after = After { parked, limits, ..After::default() };
     match tokio::time::timeout(dialect::PATIENCE, fill(conn, jobs, signals, &mut after)).await {
         Ok(done) => done.map(|()| after),
         Err(_) => Err(StoreError::Unavailable("the database does not answer".to_owned())),
